@@ -1,0 +1,164 @@
+//! One packet, one WebSocket message.
+//!
+//! | | text | binary |
+//! |---|---|---|
+//! | version 4 | kind digit, data | the data of a message |
+//! | version 3 | kind digit, data; `b` + kind digit + base64 | kind byte, data |
+//!
+//! Source: Engine.IO protocol, "Packet encoding"; for `EIO=2` the clients of that time.
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use bytes::Bytes;
+
+use crate::{Data, Dialect, Encoded, Packet, PacketKind, Str, Version, Violation, encoded};
+
+/// Padding may be missing, as every client's decoder allows.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Decodes a WebSocket message.
+///
+/// ```
+/// use engineio_proto::{Data, Dialect, Packet, Violation, frame};
+///
+/// let bytes = Data::Binary(vec![4, 1, 2].into());
+/// assert_eq!(frame::decode(bytes, &Dialect::V3), Ok(Packet::binary(vec![1, 2])));
+/// assert_eq!(frame::decode("x".into(), &Dialect::V4), Err(Violation::UnknownPacket));
+/// ```
+pub fn decode(message: Data, dialect: &Dialect) -> Result<Packet, Violation> {
+    match (message, dialect.version) {
+        (Data::Text(text), Version::V4) => decode_text(text),
+        (Data::Text(text), Version::V3) if text.starts_with('b') => decode_v3_base64(&text[1..]),
+        (Data::Text(text), Version::V3) if dialect.twice_in_frames => {
+            decode_text(decode_twice(&text).unwrap_or(text))
+        }
+        (Data::Text(text), Version::V3) => decode_text(text),
+        (Data::Binary(bytes), Version::V4) => Ok(Packet::binary(bytes)),
+        (Data::Binary(bytes), Version::V3) => decode_v3_binary(bytes),
+    }
+}
+
+/// A control packet as a WebSocket message. They are text in every dialect, and ASCII.
+pub fn encode_control(packet: &Packet) -> Str {
+    match &packet.data {
+        Data::Text(text) if text.is_empty() => Str::from_static(bare(packet.kind)),
+        Data::Text(text) => format!("{}{text}", packet.kind.digit()).into(),
+        Data::Binary(_) => unreachable!("only messages carry binary data"),
+    }
+}
+
+/// A message as the WebSocket messages it is made of, in order.
+pub fn encode<'a>(message: &'a Encoded, dialect: &Dialect) -> impl Iterator<Item = Data> + 'a {
+    let text = if dialect.twice_in_frames {
+        message.twice_encoded()
+    } else {
+        message.wire_text()
+    };
+    let dialect = *dialect;
+    let attachment = move |index: usize| match dialect.version {
+        Version::V4 => Data::Binary(message.attachments()[index].clone()),
+        Version::V3 if dialect.base64_frames => {
+            Data::Text(format!("b4{}", message.base64_attachments()[index]).into())
+        }
+        Version::V3 => Data::Binary(message.prefixed_attachments()[index].clone()),
+    };
+    let attachments = (0..message.attachments().len()).map(attachment);
+    text.cloned().map(Data::Text).into_iter().chain(attachments)
+}
+
+/// Kind digit and data.
+pub(crate) fn decode_text(text: Str) -> Result<Packet, Violation> {
+    let digit = text.bytes().next().ok_or(Violation::UnknownPacket)?;
+    let kind = PacketKind::from_digit(digit).ok_or(Violation::UnknownPacket)?;
+    Ok(Packet {
+        kind,
+        data: Data::Text(text.slice_ref(&text[1..])),
+    })
+}
+
+/// Version 3: kind byte and data.
+pub(crate) fn decode_v3_binary(mut bytes: Bytes) -> Result<Packet, Violation> {
+    if bytes.is_empty() {
+        return Err(Violation::UnknownPacket);
+    }
+    let kind = PacketKind::from_number(bytes.split_to(1)[0]).ok_or(Violation::UnknownPacket)?;
+    binary_packet(kind, bytes)
+}
+
+/// Version 3: kind digit and base64, what follows the `b`.
+pub(crate) fn decode_v3_base64(text: &str) -> Result<Packet, Violation> {
+    let digit = text.bytes().next().ok_or(Violation::UnknownPacket)?;
+    let kind = PacketKind::from_digit(digit).ok_or(Violation::UnknownPacket)?;
+    binary_packet(kind, decode_base64(&text[1..])?)
+}
+
+/// Base64 in either alphabet that `atob` and Node.js accept in practice, padded or not.
+pub(crate) fn decode_base64(text: &str) -> Result<Bytes, Violation> {
+    let decoded = LENIENT.decode(text).map_err(|_| Violation::InvalidBase64)?;
+    Ok(decoded.into())
+}
+
+/// Text whose characters each stand for one byte of UTF-8, decoded; `None` if it is no such text.
+/// Surrogates that an old encoder wrote as three bytes each become U+FFFD.
+pub(crate) fn decode_twice(text: &str) -> Option<Str> {
+    let bytes: Option<Vec<u8>> = text
+        .chars()
+        .map(|it| u8::try_from(u32::from(it)).ok())
+        .collect();
+    Some(match String::from_utf8(bytes?) {
+        Ok(text) => text.into(),
+        Err(error) => String::from_utf8_lossy(error.as_bytes())
+            .into_owned()
+            .into(),
+    })
+}
+
+/// Text that has been encoded twice for certain: decoded; anything else as it is.
+pub(crate) fn decode_if_twice(text: Str) -> Str {
+    if text.is_ascii() {
+        return text;
+    }
+    let bytes: Option<Vec<u8>> = text
+        .chars()
+        .map(|it| u8::try_from(u32::from(it)).ok())
+        .collect();
+    match bytes.map(String::from_utf8) {
+        Some(Ok(decoded)) => decoded.into(),
+        _ => text,
+    }
+}
+
+/// Data of packets other than messages is text, whatever its frame was.
+fn binary_packet(kind: PacketKind, bytes: Bytes) -> Result<Packet, Violation> {
+    match kind {
+        PacketKind::Message => Ok(Packet::binary(bytes)),
+        _ => {
+            let text = Str::try_from(bytes).map_err(|_| Violation::UnknownPacket)?;
+            Ok(Packet::control(kind, text))
+        }
+    }
+}
+
+const fn bare(kind: PacketKind) -> &'static str {
+    match kind {
+        PacketKind::Open => "0",
+        PacketKind::Close => "1",
+        PacketKind::Ping => "2",
+        PacketKind::Pong => "3",
+        PacketKind::Message => "4",
+        PacketKind::Upgrade => "5",
+        PacketKind::Noop => "6",
+    }
+}
+
+/// For whoever has to send text twice encoded outside a message.
+pub(crate) fn encode_twice(text: &str) -> String {
+    encoded::encode_twice(text)
+}

@@ -1,0 +1,57 @@
+//! Session ids.
+
+use std::{borrow::Borrow, fmt, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// The id of a session: what a polling client authenticates with, so it must not be guessable and
+/// must not be shown to others.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Sid(Arc<str>);
+
+impl Sid {
+    /// How many random bytes an id is made of.
+    pub const RANDOM_BYTES: usize = 15;
+
+    /// Makes an id of 20 URL-safe characters.
+    ///
+    /// The bytes must come from a cryptographic random generator.
+    ///
+    /// ```
+    /// let sid = engineio_proto::Sid::from_random([0; 15]);
+    /// assert_eq!(sid.as_str(), "AAAAAAAAAAAAAAAAAAAA");
+    /// ```
+    pub fn from_random(bytes: [u8; Self::RANDOM_BYTES]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(bytes).into())
+    }
+
+    /// The characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Sid {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl Borrow<str> for Sid {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Shows the first characters only: whoever reads a log must not be able to take over a session.
+impl fmt::Debug for Sid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sid({}…)", self.0.chars().take(4).collect::<String>())
+    }
+}

@@ -1,0 +1,51 @@
+//! What lives on top of a session.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use engineio_proto::{CloseReason, Data};
+
+use crate::{Handshake, SessionHandle};
+
+/// Makes a [`Connection`] for each session that opens.
+pub trait Acceptor: Send + Sync + 'static {
+    /// What lives on top of one session.
+    type Connection: Connection;
+
+    /// A session has opened. Whatever is sent through the handle now leaves right behind the open
+    /// packet.
+    fn accept(&self, session: SessionHandle, handshake: Arc<Handshake>) -> Self::Connection;
+}
+
+/// What lives on top of one session. The session's driver owns it and calls it from one task, so
+/// everything is `&mut self` and nothing needs a lock.
+///
+/// The `cx` that is passed in wakes the driver: a future that is polled with it is polled again
+/// from [`poll_progress`](Self::poll_progress).
+pub trait Connection: Send + 'static {
+    /// Whether another message may be delivered now. While this is pending the driver keeps
+    /// answering heartbeats and stops reading once its small buffer is full.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
+    /// A message has arrived. Messages come in the order in which the peer sent them, whatever
+    /// transport they came by.
+    fn on_message(&mut self, message: Data, cx: &mut Context<'_>);
+
+    /// Moves whatever was waiting. Called in every turn of the driver, also after
+    /// [`on_close`](Self::on_close) until it returns `Ready`: then nothing is in flight any more.
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
+    /// The session has closed. Called exactly once.
+    fn on_close(&mut self, reason: CloseReason, cx: &mut Context<'_>) {
+        let _ = (reason, cx);
+    }
+}

@@ -1,0 +1,1 @@
+//! Rooms of a Socket.IO server.
