@@ -99,6 +99,7 @@ impl<C: Connection> Driver<C> {
         // The socket before the mailbox: a client that finishes its upgrade and then polls has
         // done so in this order.
         let mut more = self.read_socket(cx, now);
+        let unread = self.socket.is_none();
         self.take_mailbox(now);
         self.watch_poll(cx, now);
         self.tell_connection(cx);
@@ -109,6 +110,8 @@ impl<C: Connection> Driver<C> {
         self.take_mailbox(now);
         self.answer_poll();
         more |= self.write_socket(cx, now);
+        // A socket that has just come is not watched yet.
+        more |= unread && self.socket.is_some();
         self.answer_posts(now);
         more
     }
