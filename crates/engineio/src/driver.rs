@@ -11,7 +11,7 @@ use std::{
 };
 
 use engineio_proto::{
-    CloseReason, Data, Version, Violation, frame,
+    CloseReason, Data, Violation, frame,
     payload::{self, Framing},
     session::{Event, Lane, LaneChange, Session, Transmit},
 };
@@ -232,11 +232,6 @@ impl<C: Connection> Driver<C> {
         framing: Framing,
         now: Instant,
     ) -> Result<(), Violation> {
-        if framing == Framing::Binary && self.session.version() == Version::V4 {
-            let violation = Violation::InvalidContentType;
-            self.session.handle_violation(Lane::Polling, violation);
-            return Err(violation);
-        }
         let mut count = 0;
         for packet in payload::decode(body, framing, self.handle.dialect()) {
             count += 1;
