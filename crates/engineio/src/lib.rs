@@ -3,6 +3,7 @@
 mod connection;
 mod handle;
 mod handshake;
+mod http;
 
 pub use connection::{Acceptor, Connection};
 pub use engineio_proto::{CloseReason, Data, Encoded, Sid, Str, Version};
