@@ -51,12 +51,6 @@ mod error;
 mod handle;
 mod handshake;
 mod http;
-mod layer;
-mod mailbox;
-mod serve;
-mod server;
-mod sessions;
-mod transport;
 
 pub use self::http::{
     compression::HttpCompression,

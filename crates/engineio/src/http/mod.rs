@@ -1,7 +1,9 @@
-//! Engine.IO over HTTP: which request means what, and how it is answered.
+//! What the server says in HTTP besides Engine.IO itself.
 
-pub(crate) mod body;
-pub(crate) mod compression;
-pub(crate) mod cookie;
-pub(crate) mod cors;
-pub(crate) mod response;
+mod compression;
+mod cookie;
+mod cors;
+
+pub use compression::HttpCompression;
+pub use cookie::{Cookie, InvalidCookie, Priority, SameSite};
+pub use cors::Cors;
