@@ -1,1 +1,15 @@
-//! socketio-proto
+//! Socket.IO packets, protocol 4 and 5, default parser.
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod connect;
+pub mod decode;
+pub mod encode;
+pub mod error;
+pub mod packet;
+
+pub use args::Args;
+pub use decode::{Decoder, Limits};
+pub use encode::ToArgs;
+pub use error::{ArgsError, DecodeError, EncodeError};
+pub use packet::{Packet, PacketKind, RESERVED, is_reserved};
