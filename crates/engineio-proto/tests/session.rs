@@ -1,5 +1,6 @@
 //! The session's state machine with a virtual clock: every row of the protocol's tables, the races
 //! of the upgrade, and random sequences of operations.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     sync::Arc,

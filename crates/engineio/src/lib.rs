@@ -51,12 +51,15 @@ mod error;
 mod handle;
 mod handshake;
 mod http;
+mod layer;
+mod mailbox;
+mod serve;
+mod server;
+mod sessions;
+mod transport;
 
 pub use self::http::{
-    compression::HttpCompression,
-    cookie::{Cookie, InvalidCookie},
-    cors::Cors,
-    response::ResponseBody,
+    Cookie, Cors, HttpCompression, InvalidCookie, Priority, SameSite, response::ResponseBody,
 };
 pub use config::{Config, Refusal};
 pub use connection::{Acceptor, Connection};
