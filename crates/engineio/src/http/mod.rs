@@ -1,0 +1,11 @@
+//! What the server says in HTTP: which answer a request gets, and the headers around it.
+
+pub(crate) mod body;
+mod compression;
+mod cookie;
+mod cors;
+pub(crate) mod response;
+
+pub use compression::HttpCompression;
+pub use cookie::{Cookie, InvalidCookie, Priority, SameSite};
+pub use cors::Cors;
