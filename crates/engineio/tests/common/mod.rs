@@ -1,0 +1,306 @@
+//! A server under test, and what its application saw.
+#![allow(dead_code, unreachable_pub)] // each test file is a crate and uses a part of this
+
+use std::{
+    collections::HashMap,
+    mem,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use engineio::{Acceptor, CloseReason, Config, Connection, Data, Handshake, Server, SessionHandle};
+use testkit::{Open, Polling, Response, TIME_LIMIT, Ws, within};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+
+/// Where the engine listens in these tests.
+pub const PATH: &str = "/engine.io/";
+
+/// Longer than the server needs to see what was sent to it, short enough to wait for often.
+pub const A_MOMENT: Duration = Duration::from_millis(60);
+
+/// A server on a port of its own. Dropping it stops it.
+pub struct Running {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// The server.
+    pub server: Server<App>,
+    /// The accept loop.
+    pub task: JoinHandle<()>,
+    /// Ends the accept loop.
+    pub shutdown: Option<oneshot::Sender<()>>,
+    app: App,
+}
+
+/// The application on top: does what its [`Behaviour`] says, and records.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+/// What the application does.
+#[derive(Clone, Copy)]
+pub struct Behaviour {
+    /// When a session opens.
+    pub opened: fn(&SessionHandle),
+    /// When a message arrives.
+    pub message: fn(&SessionHandle, Data),
+}
+
+/// Sends every message back.
+pub const ECHO: Behaviour = Behaviour {
+    opened: |_| {},
+    message: |session, message| session.send(message),
+};
+
+/// Only records.
+pub const RECORD: Behaviour = Behaviour {
+    opened: |_| {},
+    message: |_, _| {},
+};
+
+/// What was seen of one session.
+#[derive(Clone)]
+pub struct Seen {
+    /// Its handle.
+    pub handle: SessionHandle,
+    /// The request that opened it.
+    pub handshake: Arc<Handshake>,
+    /// The messages so far.
+    pub messages: Vec<Data>,
+    /// The reasons it closed with: never more than one.
+    pub closed: Vec<CloseReason>,
+}
+
+struct Shared {
+    behaviour: Behaviour,
+    seen: watch::Sender<HashMap<String, Seen>>,
+    gate: Mutex<Gate>,
+}
+
+/// Holds back what the application is ready for.
+#[derive(Default)]
+struct Gate {
+    shut: bool,
+    waiting: Vec<Waker>,
+}
+
+/// A server that echoes.
+pub async fn start(config: Config) -> Running {
+    start_with(config, ECHO).await
+}
+
+/// A server whose application behaves in some other way.
+pub async fn start_with(config: Config, behaviour: Behaviour) -> Running {
+    let app = App(Arc::new(Shared {
+        behaviour,
+        seen: watch::Sender::new(HashMap::new()),
+        gate: Mutex::default(),
+    }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    let server = Server::new(config, app.clone());
+    let (shutdown, signal) = oneshot::channel();
+    let serve = engineio::serve(listener, server.clone()).with_graceful_shutdown(async {
+        let _ = signal.await;
+    });
+    Running {
+        addr,
+        server,
+        task: tokio::spawn(async move {
+            serve.await.expect("no error ends the accept loop");
+        }),
+        shutdown: Some(shutdown),
+        app,
+    }
+}
+
+/// The settings of the official suites: ping every 300 ms, 200 ms for the answer.
+pub fn quick() -> Config {
+    Config::default()
+        .ping_interval(Duration::from_millis(300))
+        .ping_timeout(Duration::from_millis(200))
+        .allow_eio3(true)
+}
+
+/// The defaults, old clients allowed.
+pub fn both_versions() -> Config {
+    Config::default().allow_eio3(true)
+}
+
+impl Running {
+    /// Opens a polling session of version 4.
+    pub async fn open(&self) -> Polling {
+        Polling::open(self.addr, PATH, "EIO=4").await
+    }
+
+    /// Opens a polling session of version 3 with base64, as the official suite does.
+    pub async fn open_v3(&self) -> Polling {
+        Polling::open(self.addr, PATH, "EIO=3&b64=1").await
+    }
+
+    /// Opens a WebSocket session of version 4 and reads the open packet.
+    pub async fn ws(&self) -> (Ws, Open) {
+        self.ws_with("EIO=4").await
+    }
+
+    /// Opens a WebSocket session and reads the open packet.
+    pub async fn ws_with(&self, query: &str) -> (Ws, Open) {
+        let mut ws = Ws::connect(self.addr, &format!("{PATH}?{query}&transport=websocket")).await;
+        let open = Open::parse(ws.recv_text().await.as_bytes());
+        (ws, open)
+    }
+
+    /// What was seen of a session so far.
+    pub async fn seen(&self, sid: &str) -> Seen {
+        self.wait(sid, "a session", |_| true).await
+    }
+
+    /// The handle of a session.
+    pub async fn handle(&self, sid: &str) -> SessionHandle {
+        self.seen(sid).await.handle
+    }
+
+    /// The first so many messages of a session, as text; binary ones as `b` and the bytes.
+    pub async fn messages(&self, sid: &str, count: usize) -> Vec<String> {
+        let enough = |seen: &Seen| seen.messages.len() >= count;
+        let seen = self.wait(sid, "messages", enough).await;
+        seen.messages.iter().map(show).collect()
+    }
+
+    /// Why a session closed.
+    pub async fn close_reason(&self, sid: &str) -> CloseReason {
+        let closed = |seen: &Seen| !seen.closed.is_empty();
+        let seen = self.wait(sid, "the session to close", closed).await;
+        assert_eq!(seen.closed.len(), 1, "closed more than once");
+        seen.closed[0]
+    }
+
+    /// Panics if a session has closed.
+    pub async fn assert_open(&self, sid: &str) {
+        assert_eq!(self.seen(sid).await.closed, []);
+    }
+
+    /// The application takes no more messages.
+    pub fn hold(&self) {
+        self.app.0.gate.lock().expect("no panic").shut = true;
+    }
+
+    /// The application takes messages again.
+    pub fn release(&self) {
+        let gate = mem::take(&mut *self.app.0.gate.lock().expect("no panic"));
+        gate.waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits until the server has so many sessions.
+    pub async fn sessions(&self, count: usize) {
+        let poll = async {
+            while self.server.sessions() != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        within(TIME_LIMIT, &format!("{count} sessions"), poll).await;
+    }
+
+    async fn wait(&self, sid: &str, what: &str, condition: impl Fn(&Seen) -> bool) -> Seen {
+        let mut seen = self.app.0.seen.subscribe();
+        let condition = |all: &HashMap<_, _>| all.get(sid).is_some_and(&condition);
+        let all = within(TIME_LIMIT, what, seen.wait_for(condition)).await;
+        all.expect("the application is there")[sid].clone()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Acceptor for App {
+    type Connection = Session;
+
+    fn accept(&self, session: SessionHandle, handshake: Arc<Handshake>) -> Session {
+        (self.0.behaviour.opened)(&session);
+        let seen = Seen {
+            handle: session.clone(),
+            handshake,
+            messages: Vec::new(),
+            closed: Vec::new(),
+        };
+        self.0.seen.send_modify(|all| {
+            all.insert(session.sid().to_string(), seen);
+        });
+        Session {
+            app: self.clone(),
+            handle: session,
+        }
+    }
+}
+
+/// One session of the application.
+pub struct Session {
+    app: App,
+    handle: SessionHandle,
+}
+
+impl Session {
+    fn record(&self, change: impl FnOnce(&mut Seen)) {
+        self.app.0.seen.send_modify(|all| {
+            all.entry(self.handle.sid().to_string()).and_modify(change);
+        });
+    }
+}
+
+impl Connection for Session {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut gate = self.app.0.gate.lock().expect("no panic");
+        if !gate.shut {
+            return Poll::Ready(());
+        }
+        gate.waiting.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn on_message(&mut self, message: Data, _: &mut Context<'_>) {
+        (self.app.0.behaviour.message)(&self.handle, message.clone());
+        self.record(|seen| seen.messages.push(message));
+    }
+
+    fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
+        self.record(|seen| seen.closed.push(reason));
+    }
+}
+
+/// A WebSocket handshake that must be refused, and in clean HTTP: the response.
+pub async fn refuse_ws(addr: SocketAddr, url: &str, headers: &[(&str, &str)]) -> Response {
+    match Ws::connect_with_headers(addr, url, headers).await {
+        Err(response) => response,
+        Ok(ws) => panic!("{url}: expected a refusal, got {:?}", ws.response()),
+    }
+}
+
+/// A response is an error of the protocol: status, content type and exact body.
+#[track_caller]
+pub fn assert_error(response: &Response, status: u16, code: u8, message: &str) {
+    assert_eq!(response.status, status, "{response:?}");
+    let content_type = response.header("content-type");
+    assert_eq!(content_type, Some("application/json"), "{response:?}");
+    let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
+    assert_eq!(response.text(), body);
+}
+
+/// The session is gone.
+#[track_caller]
+pub fn assert_unknown(response: &Response) {
+    assert_error(response, 400, 1, "Session ID unknown");
+}
+
+fn show(message: &Data) -> String {
+    match message {
+        Data::Text(text) => text.to_string(),
+        Data::Binary(bytes) => format!("b{bytes:?}"),
+    }
+}
