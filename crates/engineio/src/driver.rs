@@ -110,8 +110,9 @@ impl<C: Connection> Driver<C> {
         self.take_mailbox(now);
         self.answer_poll();
         more |= self.write_socket(cx, now);
-        // A socket that has just come is not watched yet.
+        // A socket that has just come, or was left alone for a while, is not watched yet.
         more |= unread && self.socket.is_some();
+        more |= self.reading_paused && !self.pause_reading(now);
         self.answer_posts(now);
         more
     }
