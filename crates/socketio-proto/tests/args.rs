@@ -438,6 +438,7 @@ fn depth_is_an_error_for_a_value_and_nothing_to_what_does_not_look() {
                 "argument 1 of `message`: recursion limit exceeded"
             );
             assert!(args.deserialize::<(Value, u8)>().is_err());
+            assert!(args.deserialize::<Body>().is_err());
             assert_eq!(args.deserialize::<(IgnoredAny, u8)>().unwrap().1, 1);
             assert_eq!(args.len(), 2);
             let objects = r#"{"_placeholder":0,"num":"#.repeat(10_000) + "0" + &"}".repeat(10_000);
