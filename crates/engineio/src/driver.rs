@@ -491,3 +491,21 @@ const MAX_INBOX: usize = 64 * 1024;
 
 /// How long a WebSocket waits for the client's close frame.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Connection for Nothing {
+        fn on_message(&mut self, _: Data, _: &mut Context<'_>) {}
+    }
+
+    /// Memory per idle connection is what people choose a server for.
+    #[test]
+    fn a_driver_stays_small() {
+        assert!(size_of::<Driver<Nothing>>() <= 448, "{} B", size_of::<Driver<Nothing>>());
+        assert!(size_of::<WebSocket>() <= 384, "{} B", size_of::<WebSocket>());
+    }
+}
