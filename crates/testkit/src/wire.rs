@@ -142,6 +142,7 @@ impl Wire {
 
     /// Reads some bytes; `false` at the end of the connection, be it a reset.
     async fn fill(&mut self, wait: Wait<'_>) -> bool {
+        self.buffer.reserve(READ_SIZE);
         let read = match timeout_at(wait.until, self.stream.read_buf(&mut self.buffer)).await {
             Ok(read) => read,
             Err(_) => panic!(
@@ -166,6 +167,9 @@ impl<'a> Wait<'a> {
         }
     }
 }
+
+/// Room for one read.
+const READ_SIZE: usize = 16 * 1024;
 
 fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
