@@ -129,7 +129,7 @@ impl<C: Connection> Driver<C> {
                 Poll::Pending => return false,
                 Poll::Ready(Incoming::Message(data)) => self.take_frame(data, now),
                 Poll::Ready(Incoming::End(reason)) => {
-                    self.socket = None;
+                    self.dismiss_socket();
                     let change = match reason {
                         CloseReason::TransportClose => LaneChange::Closed,
                         _ => LaneChange::Failed,

@@ -16,9 +16,8 @@ use crate::{ArgsError, EncodeError, ToArgs, de, encode::ArgsWriter, json};
 pub struct Args {
     /// A JSON array, valid. In an event its first element is the name.
     array: Str,
-    /// Where the arguments begin in it: behind the comma after the name, or the bracket.
+    /// Where the arguments begin in it: behind the bracket, or behind the name and its comma.
     start: usize,
-    named: bool,
     /// If there are any, objects that start with a member `_placeholder` set to `true` are
     /// placeholders, have `num` as the second and last member, and name one of these.
     attachments: Option<Arc<[Bytes]>>,
@@ -49,7 +48,6 @@ impl Args {
         Self {
             array,
             start: 1,
-            named: false,
             attachments: (!attachments.is_empty()).then(|| attachments.into()),
         }
     }
@@ -59,7 +57,6 @@ impl Args {
         Self {
             array,
             start,
-            named: true,
             attachments: None,
         }
     }
@@ -119,7 +116,7 @@ impl Args {
         json::trim(&self.array[self.start..self.array.len() - 1])
     }
 
-    /// The whole array.
+    /// The array, name included.
     pub(crate) fn array(&self) -> &str {
         &self.array
     }
@@ -131,13 +128,13 @@ impl Args {
 
     /// Whether a name comes before them.
     pub(crate) fn is_named(&self) -> bool {
-        self.named
+        self.start > 1
     }
 
     /// The name of the event that these are the arguments of.
     pub(crate) fn event(&self) -> Option<String> {
         let name = json::trim(self.array[1..self.start].trim_end_matches(','));
-        let name = self.named.then_some(name)?;
+        let name = self.is_named().then_some(name)?;
         if name.starts_with('"') {
             json::unescape(name)
         } else {

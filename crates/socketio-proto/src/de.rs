@@ -16,6 +16,7 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 pub(crate) fn deserialize<T: DeserializeOwned>(args: &Args) -> Result<T, ArgsError> {
     let progress = Progress::default();
     let read = |array: &str| {
+        progress.argument.set(0);
         T::deserialize(Top {
             args,
             array,
@@ -29,7 +30,6 @@ pub(crate) fn deserialize<T: DeserializeOwned>(args: &Args) -> Result<T, ArgsErr
         } else {
             None
         };
-        progress.argument.set(0);
         replaced.map_or(Err(error), |array| read(&array))
     });
     result.map_err(|error| {

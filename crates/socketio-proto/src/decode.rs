@@ -1,147 +1,20 @@
-//! Messages into packets.
+//! The text of a packet: a short header, read by hand, and JSON, which stays a slice.
+//!
+//! ```text
+//! <type>[<attachments>-][<namespace>,][<id>][<payload>]
+//! ```
+//!
+//! Source: Socket.IO protocol 5, "Packet encoding"; version 4 has the same text.
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use engineio_proto::{Data, Str};
+use engineio_proto::Str;
 use serde::de::IgnoredAny;
 
-use crate::{Args, DecodeError, Packet, PacketKind, is_reserved, json, placeholder};
-
-/// Turns the messages of one connection into packets.
-///
-/// A packet is one text, or a text and the binary messages that it announces; no other message
-/// may come in between. At most one packet is waiting for its binary messages at any time. A
-/// decoder that waits for none holds no memory but its own.
-///
-/// After an error the decoder is ready for the next packet, though the official server closes the
-/// connection, and so should everybody: what the peer meant to say is unknown from here on.
-///
-/// Source: Socket.IO protocol 5, "Packet encoding"; version 4 has the same text.
-///
-/// ```
-/// use bytes::Bytes;
-/// use socketio_proto::{Decoder, Limits, PacketKind};
-///
-/// let mut decoder = Decoder::new(Limits::default());
-/// let header = r#"51-/files,["put",{"_placeholder":true,"num":0}]"#;
-/// assert_eq!(decoder.add(header.into()), Ok(None));
-/// let packet = decoder.add(vec![1, 2].into()).unwrap().unwrap();
-/// assert_eq!(packet.nsp, "/files");
-/// let PacketKind::Event { name, id: None, args } = packet.kind else { panic!() };
-/// assert_eq!(name, "put");
-/// assert_eq!(args.deserialize::<Bytes>(), Ok(Bytes::from_static(&[1, 2])));
-/// ```
-#[derive(Debug)]
-pub struct Decoder {
-    limits: Limits,
-    partial: Option<Box<Partial>>,
-}
-
-/// What one client may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Binary attachments of one packet. Default: 10, which the official server has no setting
-    /// for.
-    pub max_attachments: usize,
-    /// Bytes of all attachments of one packet together. Default: 10 000 000, as many as the
-    /// official server's limits (10 attachments, 1 MB each) let through.
-    pub max_attachment_bytes: usize,
-    /// Bytes of a namespace's name; in protocol 4 the query, which may hold a token, is a part of
-    /// it. Default: 8192.
-    pub max_namespace: usize,
-    /// Bytes of an event's name. Default: 1024.
-    pub max_event_name: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_attachments: 10,
-            max_attachment_bytes: 10_000_000,
-            max_namespace: 8192,
-            max_event_name: 1024,
-        }
-    }
-}
-
-/// A packet that waits for its attachments.
-#[derive(Debug)]
-struct Partial {
-    packet: Packet,
-    attachments: Vec<Bytes>,
-    missing: usize,
-    /// How many bytes may still come.
-    budget: usize,
-}
-
-impl Decoder {
-    /// A decoder for one connection.
-    pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            partial: None,
-        }
-    }
-
-    /// Takes the next message: gives a packet, or `None` while attachments are missing.
-    ///
-    /// # Errors
-    ///
-    /// If the message breaks the protocol or a limit.
-    pub fn add(&mut self, message: Data) -> Result<Option<Packet>, DecodeError> {
-        match (self.partial.take(), message) {
-            (None, Data::Text(text)) => self.begin(&text),
-            (None, Data::Binary(_)) => Err(DecodeError::UnexpectedBinary),
-            (Some(partial), Data::Binary(bytes)) => self.attach(partial, bytes),
-            (Some(_), Data::Text(_)) => Err(DecodeError::UnexpectedText),
-        }
-    }
-
-    fn begin(&mut self, text: &Str) -> Result<Option<Packet>, DecodeError> {
-        let (packet, attachments) = decode(text, &self.limits)?;
-        if attachments == 0 {
-            return Ok(Some(packet));
-        }
-        self.partial = Some(Box::new(Partial {
-            packet,
-            attachments: Vec::with_capacity(attachments.min(USUAL_ATTACHMENTS)),
-            missing: attachments,
-            budget: self.limits.max_attachment_bytes,
-        }));
-        Ok(None)
-    }
-
-    fn attach(
-        &mut self,
-        mut partial: Box<Partial>,
-        bytes: Bytes,
-    ) -> Result<Option<Packet>, DecodeError> {
-        partial.budget = partial
-            .budget
-            .checked_sub(bytes.len())
-            .ok_or(DecodeError::AttachmentsTooLarge)?;
-        partial.attachments.push(bytes);
-        partial.missing -= 1;
-        if partial.missing > 0 {
-            self.partial = Some(partial);
-            return Ok(None);
-        }
-        let Partial {
-            mut packet,
-            attachments,
-            ..
-        } = *partial;
-        if let PacketKind::Event { args, .. } | PacketKind::Ack { args, .. } = &mut packet.kind {
-            args.set_attachments(attachments);
-        }
-        Ok(Some(packet))
-    }
-}
+use crate::{Args, DecodeError, Limits, Packet, PacketKind, is_reserved, json, placeholder};
 
 /// Decodes the text of a packet; also says how many attachments follow.
-fn decode(text: &Str, limits: &Limits) -> Result<(Packet, usize), DecodeError> {
+pub(crate) fn decode(text: &Str, limits: &Limits) -> Result<(Packet, usize), DecodeError> {
     let kind = text
         .bytes()
         .next()
@@ -305,5 +178,229 @@ fn unquote(string: &str) -> Result<Cow<'_, str>, DecodeError> {
     Ok(string[1..string.len() - 1].into())
 }
 
-/// Attachments to make room for before they are there.
-const USUAL_ATTACHMENTS: usize = 16;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Decoder;
+
+    fn decode(text: &str) -> Result<Option<Packet>, DecodeError> {
+        Decoder::new(Limits::default()).add(text.into())
+    }
+
+    fn packet(text: &str) -> Packet {
+        decode(text).unwrap().unwrap()
+    }
+
+    fn error(text: &str) -> DecodeError {
+        decode(text).unwrap_err()
+    }
+
+    /// Namespace, name, id and arguments of an event.
+    fn event(text: &str) -> (String, String, Option<u64>, String) {
+        let packet = packet(text);
+        let PacketKind::Event { name, id, args } = packet.kind else {
+            panic!("{packet:?}")
+        };
+        let (nsp, name) = (packet.nsp.to_string(), name.to_string());
+        (nsp, name, id, args.json().into())
+    }
+
+    fn expected(
+        nsp: &str,
+        name: &str,
+        id: Option<u64>,
+        args: &str,
+    ) -> (String, String, Option<u64>, String) {
+        (nsp.into(), name.into(), id, args.into())
+    }
+
+    #[test]
+    fn events() {
+        for (text, it) in [
+            (r#"2["a"]"#, expected("/", "a", None, "")),
+            (r#"2["a",1,"b"]"#, expected("/", "a", None, r#"1,"b""#)),
+            (r#"2/,["x"]"#, expected("/", "x", None, "")),
+            (
+                r#"2/admin,12["x",[]]"#,
+                expected("/admin", "x", Some(12), "[]"),
+            ),
+            (r#"2/é?a=b,0["x"]"#, expected("/é?a=b", "x", Some(0), "")),
+            (r#"2007["x"]"#, expected("/", "x", Some(7), "")),
+            ("2[1,2]", expected("/", "1", None, "2")),
+            ("2[-1.5e3]", expected("/", "-1.5e3", None, "")),
+            (r#"2[""]"#, expected("/", "", None, "")),
+            (r#"2["é"]"#, expected("/", "é", None, "")),
+            (r#"2["caf\u00e9",1]"#, expected("/", "café", None, "1")),
+            (r#"2["\ud800\"",1]"#, expected("/", "\u{FFFD}\"", None, "1")),
+            ("2[ \"a\"\t,\n1 , 2 ]\r", expected("/", "a", None, "1 , 2")),
+            ("2[ 7 , 1 ] ", expected("/", "7", None, "1")),
+            (r#"2["a,]",1]"#, expected("/", "a,]", None, "1")),
+            (
+                r#"2["a",{"_placeholder":true,"num":9}]"#,
+                expected("/", "a", None, r#"{"_placeholder":true,"num":9}"#),
+            ),
+        ] {
+            assert_eq!(event(text), it, "{text}");
+        }
+    }
+
+    #[test]
+    fn slices_not_copies() {
+        let text = Str::from(r#"2/admin,["a",1]"#);
+        let packet = Decoder::new(Limits::default()).add(text.clone().into());
+        let PacketKind::Event { name, args, .. } = packet.unwrap().unwrap().kind else {
+            panic!()
+        };
+        let within = text.as_bytes().as_ptr_range();
+        assert!(within.contains(&name.as_bytes().as_ptr()));
+        assert!(within.contains(&args.json().as_ptr()));
+    }
+
+    #[test]
+    fn an_event_may_have_no_payload() {
+        for text in ["2", "2/admin,", "212"] {
+            assert_eq!(packet(text).kind, PacketKind::Empty);
+        }
+        let mut decoder = Decoder::new(Limits::default());
+        assert_eq!(decoder.add("51-".into()), Ok(None));
+        let packet = decoder.add(vec![1].into()).unwrap().unwrap();
+        assert_eq!(packet.kind, PacketKind::Empty);
+    }
+
+    #[test]
+    fn acks() {
+        for (text, id, json) in [
+            (r#"312["r",5]"#, 12, r#""r",5"#),
+            ("314[]", 14, ""),
+            ("314[ ]", 14, ""),
+            ("314", 14, ""),
+            ("318446744073709551615[{}]", u64::MAX, "{}"),
+        ] {
+            let PacketKind::Ack { id: got, args } = packet(text).kind else {
+                panic!("{text}")
+            };
+            assert_eq!((got, args.json()), (id, json), "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_are_digits_and_fit_64_bits() {
+        for text in [
+            r#"2 ["a"]"#,
+            r#"21 ["a"]"#,
+            r#"2-1["a"]"#,
+            r#"2+1["a"]"#,
+            r#"21.5["a"]"#,
+            r#"20e1["a"]"#,
+            r#"2٣["a"]"#,
+            r#"2abc["a"]"#,
+            r#"218446744073709551616["a"]"#,
+            r#"3["a"]"#,
+            "3",
+        ] {
+            assert_eq!(error(text), DecodeError::InvalidPayload, "{text}");
+        }
+        assert_eq!(event(r#"29007199254740993["a"]"#).2, Some(9007199254740993));
+    }
+
+    #[test]
+    fn connect_and_disconnect() {
+        let connect = |nsp: &'static str, auth: Option<&'static str>| Packet {
+            nsp: nsp.into(),
+            kind: PacketKind::Connect {
+                auth: auth.map(Into::into),
+            },
+        };
+        assert_eq!(packet("0"), connect("/", None));
+        assert_eq!(packet("0/admin"), connect("/admin", None));
+        assert_eq!(packet("0/admin,"), connect("/admin", None));
+        assert_eq!(packet("0/a?t=1,"), connect("/a?t=1", None));
+        let auth = r#"{"token":"a"}"#;
+        assert_eq!(packet(r#"0{"token":"a"}"#), connect("/", Some(auth)));
+        assert_eq!(packet(r#"0/é,{"token":"a"}"#), connect("/é", Some(auth)));
+        assert_eq!(packet("1").kind, PacketKind::Disconnect);
+        assert_eq!(packet("1/admin").nsp, "/admin");
+        assert_eq!(packet("1/admin,").kind, PacketKind::Disconnect);
+    }
+
+    #[test]
+    fn payloads_of_another_shape_are_invalid() {
+        for text in [
+            "0[]",
+            "0null",
+            "0\"a\"",
+            "01",
+            "0{",
+            "0{}x",
+            "0 {}",
+            "1{}",
+            "11",
+            "1/a,\"x\"",
+            "41",
+            "4null",
+            "4[]",
+            "2[",
+            "2[]",
+            "2[,]",
+            "2{}",
+            "2\"a\"",
+            "2true",
+            "2[true]",
+            "2[null]",
+            "2[{}]",
+            "2[[]]",
+            "2[\"a\"]x",
+            "2[\"a\"][\"b\"]",
+            "2[\"a\",]",
+            "2[\"a\" 1]",
+            "2[\"a\\x\"]",
+            "2[\"a\nb\"]",
+            "2[01]",
+            "2\u{feff}[\"a\"]",
+            "31{}",
+            "31[",
+        ] {
+            assert_eq!(error(text), DecodeError::InvalidPayload, "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_types() {
+        assert_eq!(error("7"), DecodeError::UnknownType(Some(7)));
+        assert_eq!(error(""), DecodeError::UnknownType(None));
+        assert_eq!(error("é"), DecodeError::UnknownType(None));
+    }
+
+    #[test]
+    fn counts_of_attachments() {
+        for text in [
+            "5", "51", "5-", "5a-", "51.23-", "5-1-", "5 1-", "51/-", "50-", "500-", "6[\"a\"]",
+        ] {
+            assert_eq!(error(text), DecodeError::IllegalAttachments, "{text}");
+        }
+        for text in ["511-", "599999999999999999999999999-"] {
+            assert_eq!(error(text), DecodeError::TooManyAttachments, "{text}");
+        }
+        assert_eq!(decode("510-[\"a\"]"), Ok(None));
+        assert_eq!(decode("5010-[\"a\"]"), Ok(None));
+    }
+
+    #[test]
+    fn an_illegal_placeholder_is_found_before_the_bytes_come() {
+        let text = r#"51-["a",{"_placeholder":true,"num":1}]"#;
+        assert_eq!(error(text), DecodeError::IllegalPlaceholder);
+    }
+
+    #[test]
+    fn depth_does_not_matter() {
+        for deep in [200, 200_000] {
+            let deep = "[".repeat(deep) + &"]".repeat(deep);
+            assert_eq!(event(&format!("2[\"a\",{deep}]")).3, deep);
+            assert_eq!(decode(&format!("51-[\"a\",{deep}]")), Ok(None));
+            assert_eq!(
+                error(&format!("2[\"a\",{deep}")),
+                DecodeError::InvalidPayload
+            );
+        }
+    }
+}

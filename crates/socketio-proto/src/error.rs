@@ -166,18 +166,17 @@ fn describe(error: &serde_json::Error) -> String {
         text.truncate(place);
     }
     if text.len() > MAX_DESCRIPTION {
-        let tail = text.split_off(text.floor_char_boundary(MAX_DESCRIPTION));
-        let expected = tail.rfind(", expected ").map_or("", |at| &tail[at..]);
+        let expected = text.rfind(", expected ").map_or("", |at| &text[at..]);
+        let expected: String = expected.chars().take(MAX_DESCRIPTION / 4).collect();
+        text = text.chars().take(MAX_DESCRIPTION / 4).collect();
         text.push('…');
-        if expected.len() <= MAX_DESCRIPTION {
-            text.push_str(expected);
-        }
+        text.push_str(&expected);
     }
     text
 }
 
-/// Bytes.
-const MAX_DESCRIPTION: usize = 200;
+/// Bytes; a character has four at most.
+const MAX_DESCRIPTION: usize = 400;
 
 #[cfg(test)]
 mod tests {
@@ -195,8 +194,11 @@ mod tests {
     fn a_long_value_is_cut_but_what_was_expected_stays() {
         let args = Args::new(&"é".repeat(10_000)).unwrap();
         let error = args.deserialize::<u32>().unwrap_err().to_string();
-        assert!(error.starts_with("argument 1: invalid type: string \"éé"));
+        assert!(
+            error.starts_with("argument 1: invalid type: string \"éé"),
+            "{error}"
+        );
         assert!(error.ends_with("é…, expected u32"), "{error}");
-        assert!(error.len() < 300);
+        assert!(error.len() < 450);
     }
 }

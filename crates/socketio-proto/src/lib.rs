@@ -1,20 +1,46 @@
-//! Socket.IO packets, protocol 4 and 5, default parser.
+//! Socket.IO packets without I/O: protocol 4 (clients 1.x and 2.x) and 5 (clients 3.x and 4.x), with
+//! the default parser.
+//!
+//! A message that Engine.IO delivered becomes a [`Packet`] in a [`Decoder`], one per connection. Its
+//! arguments stay [`Args`], a slice of the message, until a handler says as which type it wants to
+//! read them. What goes out is written once, Engine.IO's packet kind included, and is then an
+//! [`Encoded`](engineio_proto::Encoded) that all recipients share.
+//!
+//! | Module | What it turns into what |
+//! |---|---|
+//! | [`encode`] | a name and a Rust value into an event, a value into its acknowledgement |
+//! | [`connect`] | the answers to a client that joins a namespace, per protocol version |
+//! | [`Decoder`] | messages into packets |
+//! | [`Args`] | arguments into a Rust value |
+//!
+//! ```
+//! use socketio_proto::{Decoder, Limits, PacketKind, encode};
+//!
+//! let mut decoder = Decoder::new(Limits::default());
+//! let packet = decoder.add(r#"2["sum",1,2]"#.into()).unwrap().unwrap();
+//! let PacketKind::Event { name, args, .. } = packet.kind else { panic!() };
+//! let (a, b): (u32, u32) = args.deserialize().unwrap();
+//!
+//! let it = encode::event(&packet.nsp, None, &name, &(a + b)).unwrap();
+//! assert_eq!(&**it.wire_text().unwrap(), r#"42["sum",3]"#);
+//! ```
 #![forbid(unsafe_code)]
 
-pub mod args;
+mod args;
 mod binary;
 pub mod connect;
 mod de;
-pub mod decode;
+mod decode;
 pub mod encode;
-pub mod error;
+mod error;
 mod json;
-pub mod packet;
+mod packet;
 mod placeholder;
+mod reassemble;
 mod ser;
 
 pub use args::Args;
-pub use decode::{Decoder, Limits};
-pub use encode::ToArgs;
+pub use encode::{ArgsWriter, ToArgs};
 pub use error::{ArgsError, DecodeError, EncodeError};
 pub use packet::{Packet, PacketKind, RESERVED, is_reserved};
+pub use reassemble::{Decoder, Limits};

@@ -8,6 +8,7 @@ use std::{
 use engineio_proto::{CloseReason, Data, Dialect, Encoded, Str, frame};
 use futures_util::{Sink, Stream};
 use hyper::upgrade::Upgraded;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -36,9 +37,19 @@ pub(crate) struct WebSocket {
     stream: WebSocketStream<Io>,
     /// Bytes written since everything was last flushed.
     unflushed: usize,
-    /// Our close frame is on its way; what still comes in is thrown away.
-    closing: bool,
-    ended: bool,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Our close frame is on its way; messages that still come are thrown away.
+    Closing,
+    /// The peer broke a rule and was told so. Its frames make no sense any more, but as long as
+    /// bytes come they are taken: closing a TCP connection with unread bytes would reset it, and
+    /// the peer might never read why.
+    Draining,
+    Ended,
 }
 
 /// What comes out of a WebSocket.
@@ -63,14 +74,13 @@ impl WebSocket {
         Self {
             stream,
             unflushed: 0,
-            closing: false,
-            ended: false,
+            phase: Phase::Open,
         }
     }
 
     /// The next message. After [`Incoming::End`] nothing comes.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if self.ended {
+        if matches!(self.phase, Phase::Draining | Phase::Ended) {
             return Poll::Pending;
         }
         loop {
@@ -91,7 +101,7 @@ impl WebSocket {
                     });
                 }
             };
-            if !self.closing {
+            if self.phase == Phase::Open {
                 return Poll::Ready(Incoming::Message(message));
             }
         }
@@ -99,7 +109,7 @@ impl WebSocket {
 
     /// Whether more may be written before the next flush.
     pub(crate) fn has_room(&self) -> bool {
-        self.unflushed < FLUSH_AT && !self.closing && !self.ended
+        self.unflushed < FLUSH_AT && self.phase == Phase::Open
     }
 
     /// Whether all that was written has gone to the kernel.
@@ -142,26 +152,41 @@ impl WebSocket {
         Poll::Ready(flushed.map_err(|_| CloseReason::TransportError))
     }
 
-    /// Says goodbye with an empty close frame and waits for the peer's, so that what was written
-    /// before is not lost to a connection reset. The caller limits the time.
+    /// Says goodbye with an empty close frame, if nothing was said yet, and waits for the peer's,
+    /// so that what was written before is not lost to a connection reset. The caller limits the
+    /// time.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.closing && !self.ended {
-            self.closing = true;
-            if Pin::new(&mut self.stream)
-                .start_send(Message::Close(None))
-                .is_err()
-            {
-                self.ended = true;
-            }
+        if self.phase == Phase::Open {
+            self.phase = match Pin::new(&mut self.stream).start_send(Message::Close(None)) {
+                Ok(()) => Phase::Closing,
+                Err(_) => Phase::Ended,
+            };
         }
-        // An error here shows up in the read below.
-        let _ = Pin::new(&mut self.stream).poll_flush(cx);
-        while !self.ended {
-            if let Incoming::End(_) = ready!(self.poll_read(cx)) {
-                break;
+        // An error here shows up in the reads below.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx).is_ready();
+        while self.phase == Phase::Closing {
+            ready!(self.poll_read(cx));
+        }
+        if self.phase == Phase::Draining {
+            if flushed {
+                let _ = Pin::new(self.stream.get_mut()).poll_shutdown(cx);
             }
+            ready!(self.poll_drain(cx));
+            self.phase = Phase::Ended;
         }
         Poll::Ready(())
+    }
+
+    /// Throws away what comes, up to the end of the stream.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 512];
+        loop {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match ready!(Pin::new(self.stream.get_mut()).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
     }
 
     fn write_frame(&mut self, frame: Frame) -> Result<(), CloseReason> {
@@ -171,23 +196,23 @@ impl WebSocket {
             .map_err(|_| CloseReason::TransportError)
     }
 
-    /// Tells the peer what was wrong, as far as that goes without waiting.
+    /// Tells the peer what was wrong, as far as that goes without waiting; see
+    /// [`poll_close`](Self::poll_close) for the rest.
     fn fail(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Incoming {
         let goodbye = CloseFrame {
             code,
             reason: "".into(),
         };
-        if Pin::new(&mut self.stream)
-            .start_send(Message::Close(Some(goodbye)))
-            .is_ok()
-        {
-            let _ = Pin::new(&mut self.stream).poll_flush(cx);
-        }
-        self.end(CloseReason::TransportError)
+        self.phase = match Pin::new(&mut self.stream).start_send(Message::Close(Some(goodbye))) {
+            Ok(()) => Phase::Draining,
+            Err(_) => Phase::Ended,
+        };
+        let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        Incoming::End(CloseReason::TransportError)
     }
 
     fn end(&mut self, reason: CloseReason) -> Incoming {
-        self.ended = true;
+        self.phase = Phase::Ended;
         Incoming::End(reason)
     }
 }

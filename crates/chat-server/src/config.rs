@@ -1,0 +1,154 @@
+//! Options from the command line and the environment.
+
+use std::{
+    env,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+};
+
+/// What the server was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The address to listen on; `None` is every address of the machine.
+    pub(crate) host: Option<IpAddr>,
+    pub(crate) port: u16,
+    /// Where files are read from, instead of the page in the binary.
+    pub(crate) static_dir: Option<PathBuf>,
+}
+
+/// What [`Config::read`] found on the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Run(Config),
+    Help,
+}
+
+impl Config {
+    /// Reads the arguments of the process, and HOST and PORT of its environment.
+    ///
+    /// # Errors
+    /// A sentence for the user.
+    pub(crate) fn read() -> Result<Command, String> {
+        Self::parse(env::args().skip(1), |name| env::var(name).ok())
+    }
+
+    fn parse(
+        mut arguments: impl Iterator<Item = String>,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Command, String> {
+        let from_environment = |name| environment(name).filter(|value| !value.is_empty());
+        let mut host = from_environment("HOST");
+        let mut port = from_environment("PORT");
+        let mut static_dir = None;
+        while let Some(argument) = arguments.next() {
+            let (name, value) = match argument.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (argument, None),
+            };
+            let mut value = || {
+                let value = value.clone().or_else(|| arguments.next());
+                value.ok_or_else(|| format!("{name} wants a value; --help lists the options"))
+            };
+            match &*name {
+                "-h" | "--help" => return Ok(Command::Help),
+                "--host" => host = Some(value()?),
+                "--port" => port = Some(value()?),
+                "--static-dir" => static_dir = Some(PathBuf::from(value()?)),
+                _ => return Err(format!("there is no option {name}; --help lists them")),
+            }
+        }
+        Ok(Command::Run(Self {
+            host: host.as_deref().map(parse_host).transpose()?.flatten(),
+            port: port.as_deref().map_or(Ok(DEFAULT_PORT), parse_port)?,
+            static_dir,
+        }))
+    }
+}
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+The Socket.IO tutorial's chat.
+
+Usage: chat-server [OPTIONS]
+
+Options:
+      --host <ADDRESS>    Address to listen on [env: HOST] [default: all]
+      --port <PORT>       Port to listen on; 0 picks a free one [env: PORT] [default: 3000]
+      --static-dir <DIR>  Serve the files of this folder instead of the page in the binary
+  -h, --help              Print this
+";
+
+const DEFAULT_PORT: u16 = 3000;
+
+fn parse_host(host: &str) -> Result<Option<IpAddr>, String> {
+    match host {
+        "*" => Ok(None),
+        "localhost" => Ok(Some(IpAddr::from([127, 0, 0, 1]))),
+        _ => match host.parse() {
+            Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Ok(None),
+            Ok(address) => Ok(Some(address)),
+            Err(_) => Err(format!("{host:?} is no IP address")),
+        },
+    }
+}
+
+fn parse_port(port: &str) -> Result<u16, String> {
+    port.parse()
+        .map_err(|_| format!("{port:?} is no port (0 to 65535)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, String> {
+        let find = |name: &str| {
+            let found = environment.iter().find(|(key, _)| *key == name)?;
+            Some(found.1.to_owned())
+        };
+        Config::parse(arguments.iter().map(|it| (*it).to_owned()), find)
+    }
+
+    fn run(host: Option<[u8; 4]>, port: u16, static_dir: Option<&str>) -> Result<Command, String> {
+        Ok(Command::Run(Config {
+            host: host.map(IpAddr::from),
+            port,
+            static_dir: static_dir.map(PathBuf::from),
+        }))
+    }
+
+    #[test]
+    fn defaults() {
+        assert_eq!(parse(&[], &[]), run(None, 3000, None));
+        assert_eq!(
+            parse(&[], &[("PORT", ""), ("HOST", "")]),
+            run(None, 3000, None)
+        );
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_environment() {
+        let environment = [("HOST", "127.0.0.2"), ("PORT", "4000")];
+        assert_eq!(
+            parse(&[], &environment),
+            run(Some([127, 0, 0, 2]), 4000, None)
+        );
+        let arguments = ["--host", "localhost", "--port=5000", "--static-dir", "www"];
+        let expected = run(Some([127, 0, 0, 1]), 5000, Some("www"));
+        assert_eq!(parse(&arguments, &environment), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (arguments, words) in [
+            (&["--prot", "1"][..], "--prot"),
+            (&["--port"], "--port wants a value"),
+            (&["--port", "99999"], "99999"),
+            (&["--host", "nowhere"], "nowhere"),
+        ] {
+            let error = parse(arguments, &[]).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        assert_eq!(parse(&["--help"], &[]), Ok(Command::Help));
+    }
+}

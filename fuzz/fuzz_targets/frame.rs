@@ -1,0 +1,35 @@
+//! WebSocket messages: any is read or refused, and a message that was read can be sent back and is
+//! read the same again.
+#![no_main]
+
+use engineio_proto::{Data, Dialect, Encoded, PacketKind, frame};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&choice, message)) = input.split_first() else {
+        return;
+    };
+    let message = match std::str::from_utf8(message) {
+        Ok(text) if choice & 1 == 0 => Data::from(text),
+        _ => Data::from(message.to_vec()),
+    };
+    let dialect = match choice & 2 {
+        0 => Dialect::V4,
+        _ => Dialect {
+            twice_in_frames: choice & 4 != 0,
+            base64_frames: choice & 8 != 0,
+            ..Dialect::V3
+        },
+    };
+    let Ok(packet) = frame::decode(message, &dialect) else {
+        return;
+    };
+    if packet.kind != PacketKind::Message {
+        return;
+    }
+    let message = Encoded::from(packet.data.clone());
+    let back: Vec<_> = frame::encode(&message, &dialect)
+        .map(|it| frame::decode(it, &dialect))
+        .collect();
+    assert_eq!(back, [Ok(packet)]);
+});
