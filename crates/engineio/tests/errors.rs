@@ -138,7 +138,7 @@ async fn code_3_a_session_of_another_protocol_version() {
         let response = testkit::post(running.addr, &url, "", "4a").await;
         assert_error(&response, 400, 3, "Bad request");
     }
-    let told = errors.lock().unwrap();
+    let told = std::mem::take(&mut *errors.lock().unwrap());
     assert!(told.iter().all(|it| it.kind == Kind::ProtocolMismatch));
     v4.post_ok("4a").await;
     assert_eq!(v4.poll_text().await, "4a");
