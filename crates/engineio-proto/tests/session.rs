@@ -249,14 +249,18 @@ mod heartbeat {
     #[test]
     fn silence_does_not_count_while_nothing_is_read() {
         for version in [Version::V3, Version::V4] {
-            let mut rig = Rig::socket(version);
-            rig.pass(INTERVAL);
-            rig.session.handle_reading_paused();
-            rig.pass(10 * (INTERVAL + TIMEOUT));
-            assert!(rig.session.is_open());
-            rig.session.handle_reading_resumed(rig.now);
-            rig.pass(INTERVAL + TIMEOUT);
-            assert!(!rig.session.is_open());
+            for before in [Duration::ZERO, INTERVAL] {
+                let mut rig = Rig::socket(version);
+                rig.pass(before);
+                rig.session.handle_reading_paused();
+                rig.pass(10 * (INTERVAL + TIMEOUT));
+                assert!(rig.session.is_open());
+                rig.session.handle_reading_resumed(rig.now);
+                rig.pass(TIMEOUT - MS);
+                assert!(rig.session.is_open());
+                rig.pass(INTERVAL + MS);
+                assert!(!rig.session.is_open());
+            }
         }
     }
 

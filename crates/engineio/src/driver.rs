@@ -110,8 +110,9 @@ impl<C: Connection> Driver<C> {
         self.take_mailbox(now);
         self.answer_poll();
         more |= self.write_socket(cx, now);
-        // A socket that has just come is not watched yet.
+        // A socket that has just come, or was left alone for a while, is not watched yet.
         more |= unread && self.socket.is_some();
+        more |= self.reading_paused && !self.pause_reading(now);
         self.answer_posts(now);
         more
     }
@@ -490,3 +491,21 @@ const MAX_INBOX: usize = 64 * 1024;
 
 /// How long a WebSocket waits for the client's close frame.
 const CLOSE_TIME: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Connection for Nothing {
+        fn on_message(&mut self, _: Data, _: &mut Context<'_>) {}
+    }
+
+    /// Memory per idle connection is what people choose a server for.
+    #[test]
+    fn a_driver_stays_small() {
+        assert!(size_of::<Driver<Nothing>>() <= 448, "{} B", size_of::<Driver<Nothing>>());
+        assert!(size_of::<WebSocket>() <= 384, "{} B", size_of::<WebSocket>());
+    }
+}

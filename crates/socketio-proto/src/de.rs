@@ -155,13 +155,13 @@ impl<'de> Deserializer<'de> for Top<'de, '_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value> {
-        // serde_json asks for its `RawValue` like this; only its own deserializer can give it
-        if name.starts_with("$serde_json::")
-            && let Some(mut json) = self.first()
-        {
-            return json.deserialize_newtype_struct(name, visitor);
+        if !is_raw_value(name) {
+            return visitor.visit_newtype_struct(self);
         }
-        visitor.visit_newtype_struct(self)
+        match self.first() {
+            Some(mut json) => json.deserialize_newtype_struct(name, visitor),
+            None => self.missing().deserialize_any(visitor),
+        }
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
@@ -287,9 +287,12 @@ impl<'de, E: de::Error> Deserializer<'de> for Missing<'_, E> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, E> {
+        if is_raw_value(name) {
+            return self.deserialize_any(visitor);
+        }
         visitor.visit_newtype_struct(self)
     }
 
@@ -297,4 +300,9 @@ impl<'de, E: de::Error> Deserializer<'de> for Missing<'_, E> {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
         unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
+}
+
+/// Whether serde_json asks for its `RawValue`, which only its own deserializer can give.
+fn is_raw_value(name: &str) -> bool {
+    name.starts_with("$serde_json::")
 }

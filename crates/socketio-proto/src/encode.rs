@@ -113,17 +113,15 @@ impl<T: Serialize + ?Sized> ToArgs for T {
 /// Relays what has arrived: the JSON as it was, attachments without a copy.
 impl ToArgs for Args {
     fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError> {
-        let (json, shift) = (self.json(), out.0.attachments.len());
-        if json.is_empty() {
-            return Ok(());
+        let (json, attachments) = (self.json(), self.attachments());
+        if !json.is_empty() {
+            let shifted = match out.0.attachments.len() {
+                0 => None,
+                shift => placeholder::normalise(json, attachments.len(), shift).unwrap_or(None),
+            };
+            out.0.separate();
+            out.0.text.push_str(shifted.as_deref().unwrap_or(json));
         }
-        out.0.separate();
-        let attachments = self.attachments();
-        let shifted = match attachments.len() {
-            0 => None,
-            count => placeholder::normalise(json, count, shift).unwrap_or(None),
-        };
-        out.0.text.push_str(shifted.as_deref().unwrap_or(json));
         out.0.attachments.extend_from_slice(attachments);
         Ok(())
     }

@@ -20,6 +20,8 @@ pub(super) struct Heartbeat {
     /// When the next thing is due: a ping to send, or the session's end.
     due: Instant,
     phase: Phase,
+    /// Nothing is read at the moment, so silence says nothing about the peer.
+    paused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +32,6 @@ enum Phase {
     Awaiting { extended: bool },
     /// Version 3: `due` is the end unless a ping comes.
     Listening,
-    /// Nothing is read at the moment, so silence says nothing about the peer.
-    Suspended,
 }
 
 /// What is to be done for a packet that has arrived.
@@ -65,6 +65,7 @@ impl Heartbeat {
             timeout,
             due,
             phase,
+            paused: false,
         }
     }
 
@@ -101,7 +102,7 @@ impl Heartbeat {
     /// Time has passed. Deadlines count from when a ping was due, so a late timer does not give
     /// the peer more time than was announced.
     pub(super) fn on_time(&mut self, now: Instant) -> Beat {
-        if now < self.due {
+        if self.next().is_none_or(|due| now < due) {
             return Beat::Nothing;
         }
         match self.phase {
@@ -115,29 +116,29 @@ impl Heartbeat {
                 Beat::Ping
             }
             Phase::Awaiting { .. } | Phase::Listening => Beat::Dead,
-            Phase::Suspended => Beat::Nothing,
         }
     }
 
     /// Nothing will be read for a while.
-    pub(super) fn suspend(&mut self) {
-        if matches!(self.phase, Phase::Awaiting { .. } | Phase::Listening) {
-            self.phase = Phase::Suspended;
-        }
+    pub(super) fn pause(&mut self) {
+        self.paused = true;
     }
 
-    /// Reading goes on.
-    pub(super) fn resume(&mut self, version: Version, now: Instant) {
-        if self.phase == Phase::Suspended {
-            (self.phase, self.due) = match version {
-                Version::V4 => (Phase::Awaiting { extended: true }, now + self.timeout),
-                Version::V3 => (Phase::Listening, now + self.interval + self.timeout),
-            };
+    /// Reading goes on: the peer gets its whole time once more.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.paused = false;
+        match &mut self.phase {
+            Phase::Resting => {}
+            Phase::Awaiting { extended } => {
+                *extended = true;
+                self.due = now + self.timeout;
+            }
+            Phase::Listening => self.due = now + self.interval + self.timeout,
         }
     }
 
     /// When [`on_time`](Self::on_time) wants to be called.
     pub(super) fn next(&self) -> Option<Instant> {
-        (self.phase != Phase::Suspended).then_some(self.due)
+        (!self.paused || self.phase == Phase::Resting).then_some(self.due)
     }
 }

@@ -303,12 +303,12 @@ impl Session {
     /// Nothing is read for a while because the application is behind; the peer's silence does not
     /// count against it.
     pub fn handle_reading_paused(&mut self) {
-        self.heartbeat.suspend();
+        self.heartbeat.pause();
     }
 
     /// Reading goes on.
     pub fn handle_reading_resumed(&mut self, now: Instant) {
-        self.heartbeat.resume(self.version, now);
+        self.heartbeat.resume(now);
     }
 
     /// Queues a message. Does nothing once the session is closing.
