@@ -84,7 +84,9 @@ async fn requests_need_no_connection_at_all() {
     let peer = Peer::new(([192, 0, 2, 1], 4711).into()).secure(true);
     let mut request = get(URL);
     request.extensions_mut().insert(peer);
-    let response = Service::call(&mut server, request).await.expect("infallible");
+    let response = Service::call(&mut server, request)
+        .await
+        .expect("infallible");
     assert_eq!(response.status(), StatusCode::OK);
     let open = Open::parse(body(response).await.as_bytes());
     let handshake = running.seen(&open.sid).await.handshake;
@@ -92,7 +94,9 @@ async fn requests_need_no_connection_at_all() {
     assert!(handshake.secure());
 
     let url = format!("{URL}&sid={}", open.sid);
-    let post = Request::post(&url).body(Full::from("4hello")).expect("a request");
+    let post = Request::post(&url)
+        .body(Full::from("4hello"))
+        .expect("a request");
     let response = server.handle(post).await;
     assert_eq!(body(response).await, "ok");
     assert_eq!(body(server.handle(get(&url)).await).await, "4hello");

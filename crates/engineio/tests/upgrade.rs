@@ -207,7 +207,10 @@ async fn large_messages_cross_the_upgrade_in_order() {
         received.push(ws.recv_text().await);
     }
     for (number, message) in received.iter().enumerate() {
-        assert!(*message == format!("4{}", large(number)), "message {number}");
+        assert!(
+            *message == format!("4{}", large(number)),
+            "message {number}"
+        );
     }
     let messages = running.messages(session.sid(), 6).await;
     for (number, message) in messages.iter().enumerate() {

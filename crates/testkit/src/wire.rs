@@ -79,7 +79,7 @@ impl Wire {
         let _ = self.stream.shutdown().await;
     }
 
-    /// Whether the end of the connection has been seen.
+    /// Whether the end of the connection has been seen, in reading or in sending.
     pub fn has_ended(&self) -> bool {
         self.ended
     }
@@ -150,12 +150,13 @@ impl Wire {
                 wait.what, self.peer, self.buffer
             ),
         };
-        match read {
-            Ok(count) => self.ended |= count == 0,
-            Err(error) if is_end(&error) => self.ended = true,
+        let some = match read {
+            Ok(count) => count > 0,
+            Err(error) if is_end(&error) => false,
             Err(error) => panic!("reading from {}: {error}", self.peer),
-        }
-        !self.ended
+        };
+        self.ended |= !some;
+        some
     }
 }
 
