@@ -175,6 +175,50 @@ async fn polls_and_posts_after_the_upgrade_are_refused_and_do_no_harm() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_was_not_offered_is_possible_all_the_same() {
+    let running = start(Config::default().allow_upgrades(false)).await;
+    let mut session = running.open().await;
+    let (mut ws, _) = Upgrade::run(&mut session).await;
+    ws.text("4hello").await;
+    assert_eq!(ws.recv_text().await, "4hello");
+}
+
+#[tokio::test]
+async fn large_messages_cross_the_upgrade_in_order() {
+    let running = start_with(Config::default(), RECORD).await;
+    let mut session = running.open().await;
+    let handle = running.handle(session.sid()).await;
+    let large = |number: usize| format!("{number}{}", "x".repeat(300_000));
+    let mut received = Vec::new();
+    for number in 0..3 {
+        handle.send(&*large(number));
+        session.post_ok(&format!("4{}", large(number))).await;
+    }
+    received.extend(session.poll_text().await.split('\x1e').map(str::to_owned));
+    let mut upgrade = Upgrade::connect(&session).await;
+    upgrade.probe().await;
+    handle.send(&*large(3));
+    let mut ws = upgrade.finish().await;
+    for number in 3..6 {
+        ws.text(&format!("4{}", large(number))).await;
+    }
+    handle.send(&*large(4));
+    while received.len() < 5 {
+        received.push(ws.recv_text().await);
+    }
+    for (number, message) in received.iter().enumerate() {
+        assert!(
+            *message == format!("4{}", large(number)),
+            "message {number}"
+        );
+    }
+    let messages = running.messages(session.sid(), 6).await;
+    for (number, message) in messages.iter().enumerate() {
+        assert!(*message == large(number), "message {number}");
+    }
+}
+
+#[tokio::test]
 async fn a_second_websocket_after_the_upgrade_is_refused() {
     let running = start(Config::default()).await;
     let mut session = running.open().await;

@@ -169,6 +169,19 @@ async fn many_messages_keep_their_order() {
 }
 
 #[tokio::test]
+async fn reading_goes_on_after_a_large_message() {
+    let running = start_with(Config::default(), RECORD).await;
+    let (mut ws, open) = running.ws().await;
+    let large = "x".repeat(500_000);
+    for number in 0..10 {
+        ws.text(&format!("4{large}")).await;
+        running.messages(&open.sid, 2 * number + 1).await;
+        ws.text("4small").await;
+        running.messages(&open.sid, 2 * number + 2).await;
+    }
+}
+
+#[tokio::test]
 async fn a_message_may_come_in_fragments() {
     let running = start(Config::default()).await;
     let (mut ws, _) = running.ws().await;

@@ -79,7 +79,7 @@ impl Wire {
         let _ = self.stream.shutdown().await;
     }
 
-    /// Whether the end of the connection has been seen.
+    /// Whether the end of the connection has been seen, in reading or in sending.
     pub fn has_ended(&self) -> bool {
         self.ended
     }
@@ -142,6 +142,7 @@ impl Wire {
 
     /// Reads some bytes; `false` at the end of the connection, be it a reset.
     async fn fill(&mut self, wait: Wait<'_>) -> bool {
+        self.buffer.reserve(READ_SIZE);
         let read = match timeout_at(wait.until, self.stream.read_buf(&mut self.buffer)).await {
             Ok(read) => read,
             Err(_) => panic!(
@@ -149,12 +150,13 @@ impl Wire {
                 wait.what, self.peer, self.buffer
             ),
         };
-        match read {
-            Ok(count) => self.ended |= count == 0,
-            Err(error) if is_end(&error) => self.ended = true,
+        let some = match read {
+            Ok(count) => count > 0,
+            Err(error) if is_end(&error) => false,
             Err(error) => panic!("reading from {}: {error}", self.peer),
-        }
-        !self.ended
+        };
+        self.ended |= !some;
+        some
     }
 }
 
@@ -166,6 +168,9 @@ impl<'a> Wait<'a> {
         }
     }
 }
+
+/// Room for one read.
+const READ_SIZE: usize = 16 * 1024;
 
 fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};

@@ -126,3 +126,11 @@ async fn within_names_what_it_waited_for() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn reads_an_answer_that_comes_before_all_is_sent() {
+    let answer = b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\n\r\n";
+    let (addr, _server) = script([vec![("x", answer.to_vec())]]).await;
+    let body = vec![b'x'; 10_000_000];
+    assert_eq!(testkit::post(addr, "/", "", body).await.status, 413);
+}

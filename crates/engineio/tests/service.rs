@@ -1,0 +1,156 @@
+//! The server as a service among others, and on streams that are not TCP.
+
+mod common;
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    net::SocketAddr,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use common::{App, PATH, Running, start};
+use engineio::{Config, Peer, Server};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use testkit::{Open, Polling, Upgrade, Ws};
+use tokio::{
+    io::{copy_bidirectional, duplex},
+    net::TcpListener,
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+const URL: &str = "/engine.io/?EIO=4&transport=polling";
+
+/// The same server on a pipe, behind a port that only copies bytes.
+async fn on_a_pipe(server: Server<App>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        loop {
+            let (mut tcp, _) = listener.accept().await.expect("a connection");
+            let (mut outside, inside) = duplex(1000);
+            tokio::spawn(async move { copy_bidirectional(&mut tcp, &mut outside).await });
+            let connection =
+                http1::Builder::new().serve_connection(TokioIo::new(inside), server.clone());
+            tokio::spawn(connection.with_upgrades());
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn polling_and_websocket_need_no_tcp() {
+    let running = start(Config::default()).await;
+    let addr = on_a_pipe(running.server.clone()).await;
+    let mut session = Polling::open(addr, PATH, "EIO=4").await;
+    let large = format!("4{}", "x".repeat(200_000));
+    session.post_ok(&large).await;
+    assert_eq!(session.poll_text().await, large);
+    let (mut ws, _) = Upgrade::run(&mut session).await;
+    ws.text(&large).await;
+    assert_eq!(ws.recv_text().await, large);
+    ws.close(None).await;
+    running.close_reason(session.sid()).await;
+
+    let mut ws = Ws::connect(addr, "/engine.io/?EIO=4&transport=websocket").await;
+    let open = Open::parse(ws.recv_text().await.as_bytes());
+    ws.binary([1, 2, 3]).await;
+    assert_eq!(ws.recv_binary().await, [1, 2, 3][..]);
+    // Nobody said whose connection it is.
+    let handshake = running.seen(&open.sid).await.handshake;
+    assert_eq!(handshake.remote_addr(), None);
+    assert!(!handshake.secure());
+}
+
+fn get(url: &str) -> Request<Full<Bytes>> {
+    Request::get(url).body(Full::default()).expect("a request")
+}
+
+async fn body(response: Response<impl http_body::Body<Data = Bytes>>) -> String {
+    let collected = response.into_body().collect().await.ok();
+    let bytes = collected.expect("a body").to_bytes();
+    String::from_utf8(bytes.into()).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn requests_need_no_connection_at_all() {
+    let running = start(Config::default()).await;
+    let mut server = running.server.clone();
+    let peer = Peer::new(([192, 0, 2, 1], 4711).into()).secure(true);
+    let mut request = get(URL);
+    request.extensions_mut().insert(peer);
+    let response = Service::call(&mut server, request)
+        .await
+        .expect("infallible");
+    assert_eq!(response.status(), StatusCode::OK);
+    let open = Open::parse(body(response).await.as_bytes());
+    let handshake = running.seen(&open.sid).await.handshake;
+    assert_eq!(handshake.remote_addr(), Some(peer.addr()));
+    assert!(handshake.secure());
+
+    let url = format!("{URL}&sid={}", open.sid);
+    let post = Request::post(&url)
+        .body(Full::from("4hello"))
+        .expect("a request");
+    let response = server.handle(post).await;
+    assert_eq!(body(response).await, "ok");
+    assert_eq!(body(server.handle(get(&url)).await).await, "4hello");
+}
+
+#[tokio::test]
+async fn a_websocket_that_nobody_can_upgrade_leaves_no_session() {
+    let config = Config::default().upgrade_timeout(common::A_MOMENT);
+    let running = start(config).await;
+    let request = Request::get("/engine.io/?EIO=4&transport=websocket")
+        .header("Upgrade", "websocket")
+        .header("Connection", "Upgrade")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", testkit::ws::SAMPLE_KEY)
+        .body(Full::<Bytes>::default())
+        .expect("a request");
+    // There is no connection below this request that could become a WebSocket.
+    let response = running.server.handle(request).await;
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    running.sessions(0).await;
+}
+
+/// Answers everything with its own name.
+#[derive(Clone)]
+struct Below;
+
+impl Service<Request<Full<Bytes>>> for Below {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
+        ready(Ok(Response::new(Full::from("below"))))
+    }
+}
+
+#[tokio::test]
+async fn a_layer_passes_on_what_is_not_for_the_server() {
+    let running: Running = start(Config::default()).await;
+    let mut service = running.server.layer().layer(Below);
+    for (url, expected) in [
+        ("/", "below"),
+        ("/engine.io", "below"),
+        ("/engine.io/more", "below"),
+        ("/engine.io/", r#"{"code":0,"message":"Transport unknown"}"#),
+    ] {
+        assert_eq!(running.server.is_for(&get(url)), expected != "below");
+        let response = service.call(get(url)).await.expect("infallible");
+        assert_eq!(body(response).await, expected, "{url}");
+    }
+    let response = service.call(get(URL)).await.expect("infallible");
+    assert!(body(response).await.starts_with("0{"));
+}
