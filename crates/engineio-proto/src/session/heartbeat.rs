@@ -1,0 +1,143 @@
+//! Who pings whom, per version, and when silence is too long.
+//!
+//! | | version 4 | version 3 |
+//! |---|---|---|
+//! | pings | the server, `ping_interval` after open and after each pong | the client |
+//! | too long | no pong `ping_timeout` after the ping was due | no ping for `ping_interval + ping_timeout` |
+//!
+//! Source: Engine.IO protocol, "Heartbeat". As in the official server since 6.6.11, while a pong is
+//! awaited the first packet of any other kind moves the deadline once.
+
+use std::time::{Duration, Instant};
+
+use crate::{PacketKind, Version, Violation};
+
+/// The heartbeat of one session.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    interval: Duration,
+    timeout: Duration,
+    /// When the next thing is due: a ping to send, or the session's end.
+    due: Instant,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Version 4: `due` is the next ping.
+    Resting,
+    /// Version 4: `due` is the end unless a pong comes.
+    Awaiting { extended: bool },
+    /// Version 3: `due` is the end unless a ping comes.
+    Listening,
+    /// Nothing is read at the moment, so silence says nothing about the peer.
+    Suspended,
+}
+
+/// What is to be done for a packet that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    Nothing,
+    Pong,
+}
+
+/// What a moment in time asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    Nothing,
+    Ping,
+    Dead,
+}
+
+impl Heartbeat {
+    pub(super) fn new(
+        version: Version,
+        interval: Duration,
+        timeout: Duration,
+        now: Instant,
+    ) -> Self {
+        let (due, phase) = match version {
+            Version::V4 => (now + interval, Phase::Resting),
+            Version::V3 => (now + interval + timeout, Phase::Listening),
+        };
+        Self {
+            interval,
+            timeout,
+            due,
+            phase,
+        }
+    }
+
+    /// A packet has arrived.
+    pub(super) fn on_packet(
+        &mut self,
+        version: Version,
+        kind: PacketKind,
+        now: Instant,
+    ) -> Result<Reply, Violation> {
+        match (version, kind) {
+            (Version::V4, PacketKind::Pong) => {
+                self.phase = Phase::Resting;
+                self.due = now + self.interval;
+            }
+            (Version::V3, PacketKind::Ping) => {
+                self.phase = Phase::Listening;
+                self.due = now + self.interval + self.timeout;
+                return Ok(Reply::Pong);
+            }
+            (Version::V4, PacketKind::Ping) | (Version::V3, PacketKind::Pong) => {
+                return Err(Violation::HeartbeatDirection);
+            }
+            _ => {
+                if self.phase == (Phase::Awaiting { extended: false }) {
+                    self.phase = Phase::Awaiting { extended: true };
+                    self.due = now + self.timeout;
+                }
+            }
+        }
+        Ok(Reply::Nothing)
+    }
+
+    /// Time has passed. Deadlines count from when a ping was due, so a late timer does not give
+    /// the peer more time than was announced.
+    pub(super) fn on_time(&mut self, now: Instant) -> Beat {
+        if now < self.due {
+            return Beat::Nothing;
+        }
+        match self.phase {
+            Phase::Resting => {
+                self.phase = Phase::Awaiting { extended: false };
+                self.due += self.timeout;
+                if now >= self.due {
+                    // The process slept through the whole exchange; the peer was never asked.
+                    self.due = now + self.timeout;
+                }
+                Beat::Ping
+            }
+            Phase::Awaiting { .. } | Phase::Listening => Beat::Dead,
+            Phase::Suspended => Beat::Nothing,
+        }
+    }
+
+    /// Nothing will be read for a while.
+    pub(super) fn suspend(&mut self) {
+        if matches!(self.phase, Phase::Awaiting { .. } | Phase::Listening) {
+            self.phase = Phase::Suspended;
+        }
+    }
+
+    /// Reading goes on.
+    pub(super) fn resume(&mut self, version: Version, now: Instant) {
+        if self.phase == Phase::Suspended {
+            (self.phase, self.due) = match version {
+                Version::V4 => (Phase::Awaiting { extended: true }, now + self.timeout),
+                Version::V3 => (Phase::Listening, now + self.interval + self.timeout),
+            };
+        }
+    }
+
+    /// When [`on_time`](Self::on_time) wants to be called.
+    pub(super) fn next(&self) -> Option<Instant> {
+        (self.phase != Phase::Suspended).then_some(self.due)
+    }
+}
