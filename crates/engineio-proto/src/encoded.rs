@@ -146,7 +146,7 @@ impl Encoded {
 }
 
 /// Text encoded to UTF-8, each byte of that as one character.
-pub(crate) fn encode_twice(text: &str) -> String {
+fn encode_twice(text: &str) -> String {
     text.bytes().map(char::from).collect()
 }
 

@@ -13,7 +13,7 @@ use base64::{
 };
 use bytes::Bytes;
 
-use crate::{Data, Dialect, Encoded, Packet, PacketKind, Str, Version, Violation, encoded};
+use crate::{Data, Dialect, Encoded, Packet, PacketKind, Str, Version, Violation};
 
 /// Padding may be missing, as every client's decoder allows.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -99,7 +99,7 @@ pub(crate) fn decode_v3_base64(text: &str) -> Result<Packet, Violation> {
     binary_packet(kind, decode_base64(&text[1..])?)
 }
 
-/// Base64 in either alphabet that `atob` and Node.js accept in practice, padded or not.
+/// Base64 in the standard alphabet, padded or not.
 pub(crate) fn decode_base64(text: &str) -> Result<Bytes, Violation> {
     let decoded = LENIENT.decode(text).map_err(|_| Violation::InvalidBase64)?;
     Ok(decoded.into())
@@ -156,9 +156,4 @@ const fn bare(kind: PacketKind) -> &'static str {
         PacketKind::Upgrade => "5",
         PacketKind::Noop => "6",
     }
-}
-
-/// For whoever has to send text twice encoded outside a message.
-pub(crate) fn encode_twice(text: &str) -> String {
-    encoded::encode_twice(text)
 }

@@ -1,7 +1,6 @@
 //! What lives on top of a session.
 
 use std::{
-    future::Future,
     sync::Arc,
     task::{Context, Poll},
 };

@@ -1,43 +1,217 @@
-//! Encoding.
+//! Packets with arguments, in one pass into one buffer.
+//!
+//! The header comes first on the wire, but how many attachments it has to announce is known only
+//! after the arguments have been written. So the arguments are written behind some headroom, and
+//! the start of the header then goes right before them.
 
-use engineio_proto::Encoded;
+use std::fmt::Write as _;
+
+use engineio_proto::{Encoded, Str};
 use serde::Serialize;
 
-use crate::{Args, EncodeError};
+use crate::{Args, EncodeError, json, placeholder, ser::Output};
 
-/// What can be sent as arguments: everything `Serialize`, and [`Args`].
-pub trait ToArgs {
-    /// Writes.
-    fn write_args(&self, out: &mut ArgsWriter<'_>) -> Result<(), EncodeError>;
+/// An event: type 2, or 5 with its attachments. The same text serves protocol 4 and 5.
+///
+/// `nsp` starts with a slash and has no comma in it. With an `id`, the client is to answer.
+/// The name is not checked; see [`is_reserved`](crate::is_reserved).
+///
+/// # Errors
+///
+/// If the arguments cannot be JSON.
+///
+/// ```
+/// use bytes::Bytes;
+/// use socketio_proto::encode;
+///
+/// let it = encode::event("/", None, "msg", &("a", 1)).unwrap();
+/// assert_eq!(&**it.wire_text().unwrap(), r#"42["msg","a",1]"#);
+///
+/// let it = encode::event("/files", Some(7), "put", &Bytes::from_static(&[1, 2])).unwrap();
+/// assert_eq!(
+///     &**it.wire_text().unwrap(),
+///     r#"451-/files,7["put",{"_placeholder":true,"num":0}]"#
+/// );
+/// assert_eq!(it.attachments(), [Bytes::from_static(&[1, 2])]);
+/// ```
+pub fn event<A: ToArgs + ?Sized>(
+    nsp: &str,
+    id: Option<u64>,
+    name: &str,
+    args: &A,
+) -> Result<Encoded, EncodeError> {
+    let mut out = ArgsWriter::begin(nsp, id);
+    out.0.begun = true;
+    json::push_string(&mut out.0.text, name);
+    args.write_args(&mut out)?;
+    Ok(out.finish("42", "45"))
 }
 
-/// Where arguments are written to.
-#[derive(Debug)]
-pub struct ArgsWriter<'a>(std::marker::PhantomData<&'a mut ()>);
+/// The answer to an event that came with an `id`: type 3, or 6 with its attachments. The same text
+/// serves protocol 4 and 5.
+///
+/// # Errors
+///
+/// If the arguments cannot be JSON.
+///
+/// ```
+/// let it = socketio_proto::encode::ack("/admin", 12, &true).unwrap();
+/// assert_eq!(&**it.wire_text().unwrap(), "43/admin,12[true]");
+/// ```
+pub fn ack<A: ToArgs + ?Sized>(nsp: &str, id: u64, args: &A) -> Result<Encoded, EncodeError> {
+    let mut out = ArgsWriter::begin(nsp, Some(id));
+    args.write_args(&mut out)?;
+    Ok(out.finish("43", "46"))
+}
+
+/// What can be sent as arguments: everything that is `Serialize`, and [`Args`].
+///
+/// A tuple, a tuple struct and an array stand for several arguments. `()` and a unit struct stand
+/// for none, a newtype struct for what is in it, and everything else (a `Vec` too) for one.
+/// Whatever serialises as bytes becomes an attachment, at any depth: [`bytes::Bytes`] does, a
+/// `Vec<u8>` does not (to serde it is a list of numbers).
+///
+/// A type that is not `Serialize` can implement this by hand, argument by argument:
+///
+/// ```
+/// use socketio_proto::{EncodeError, ToArgs, encode::{self, ArgsWriter}};
+///
+/// struct WithOffset<'a>(&'a dyn ToArgs, &'a str);
+///
+/// impl ToArgs for WithOffset<'_> {
+///     fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError> {
+///         self.0.write_args(out)?;
+///         out.push(self.1)
+///     }
+/// }
+///
+/// let it = encode::event("/", None, "e", &WithOffset(&(1, 2), "x")).unwrap();
+/// assert_eq!(&**it.wire_text().unwrap(), r#"42["e",1,2,"x"]"#);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as the arguments of an event",
+    label = "not `Serialize`",
+    note = "derive `serde::Serialize` for it"
+)]
+pub trait ToArgs {
+    /// Writes the arguments, in order.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be JSON.
+    fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError>;
+}
 
 impl<T: Serialize + ?Sized> ToArgs for T {
-    fn write_args(&self, _: &mut ArgsWriter<'_>) -> Result<(), EncodeError> {
-        todo!()
+    fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError> {
+        out.0
+            .push_all(self)
+            .map_err(|error| EncodeError::new(&error))
     }
 }
 
+/// Relays what has arrived: the JSON as it was, attachments without a copy.
 impl ToArgs for Args {
-    fn write_args(&self, _: &mut ArgsWriter<'_>) -> Result<(), EncodeError> {
-        todo!()
+    fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError> {
+        let (json, shift) = (self.json(), out.0.attachments.len());
+        if json.is_empty() {
+            return Ok(());
+        }
+        out.0.separate();
+        let attachments = self.attachments();
+        let shifted = match attachments.len() {
+            0 => None,
+            count => placeholder::normalise(json, count, shift).unwrap_or(None),
+        };
+        out.0.text.push_str(shifted.as_deref().unwrap_or(json));
+        out.0.attachments.extend_from_slice(attachments);
+        Ok(())
     }
 }
 
-/// An event.
-pub fn event<A: ToArgs + ?Sized>(
-    _nsp: &str,
-    _id: Option<u64>,
-    _name: &str,
-    _args: &A,
-) -> Result<Encoded, EncodeError> {
-    todo!()
+/// Where [`ToArgs`] writes to.
+#[derive(Debug)]
+pub struct ArgsWriter(Output);
+
+impl ArgsWriter {
+    /// Writes one argument; a tuple is a list here.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be JSON.
+    pub fn push<T: Serialize + ?Sized>(&mut self, argument: &T) -> Result<(), EncodeError> {
+        self.0
+            .push(argument)
+            .map_err(|error| EncodeError::new(&error))
+    }
+
+    /// The arguments of a value, as if they had arrived.
+    pub(crate) fn collect<A: ToArgs + ?Sized>(args: &A) -> Result<Args, EncodeError> {
+        let mut out = ArgsWriter(Output {
+            text: String::from("["),
+            ..Output::default()
+        });
+        args.write_args(&mut out)?;
+        out.0.text.push(']');
+        Ok(Args::new_ack(out.0.text.into(), out.0.attachments))
+    }
+
+    fn begin(nsp: &str, id: Option<u64>) -> Self {
+        let mut text = String::with_capacity(CAPACITY);
+        text.push_str(HEADROOM);
+        if nsp != "/" {
+            text.push_str(nsp);
+            text.push(',');
+        }
+        if let Some(id) = id {
+            // writing to a string cannot fail
+            let _ = write!(text, "{id}");
+        }
+        text.push('[');
+        Self(Output {
+            text,
+            ..Output::default()
+        })
+    }
+
+    fn finish(self, plain: &str, binary: &str) -> Encoded {
+        let Output {
+            mut text,
+            attachments,
+            ..
+        } = self.0;
+        text.push(']');
+        let mut place = |prefix: &str| {
+            let start = HEADROOM.len() - prefix.len();
+            text.replace_range(start..HEADROOM.len(), prefix);
+            start
+        };
+        let start = match attachments.len() {
+            0 => place(plain),
+            count => place(&format!("{binary}{count}-")),
+        };
+        let text = Str::from(text);
+        let wire = text.slice_ref(&text[start..]);
+        Encoded::from_wire(Some(wire), attachments, Some(to_ascii))
+    }
 }
 
-/// An ack.
-pub fn ack<A: ToArgs + ?Sized>(_nsp: &str, _id: u64, _args: &A) -> Result<Encoded, EncodeError> {
-    todo!()
+/// The wire text with everything beyond ASCII escaped, where it can be: in the JSON. The name of
+/// a namespace stays.
+pub(crate) fn to_ascii(wire: &str) -> String {
+    let after_count = wire.trim_start_matches(|it: char| it.is_ascii_digit() || it == '-');
+    let json = match after_count.split_once(',') {
+        Some((_, json)) if after_count.starts_with('/') => json,
+        _ => after_count,
+    };
+    let mut out = String::with_capacity(wire.len() * 2);
+    out.push_str(&wire[..wire.len() - json.len()]);
+    json::push_ascii(&mut out, json);
+    out
 }
+
+/// Room for `45`, a count of up to 20 digits and `-`.
+const HEADROOM: &str = "                       ";
+
+/// Bytes that a packet's buffer starts with; most packets fit.
+const CAPACITY: usize = 256;

@@ -2,11 +2,16 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+mod binary;
 pub mod connect;
+mod de;
 pub mod decode;
 pub mod encode;
 pub mod error;
+mod json;
 pub mod packet;
+mod placeholder;
+mod ser;
 
 pub use args::Args;
 pub use decode::{Decoder, Limits};

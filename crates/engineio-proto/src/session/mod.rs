@@ -201,6 +201,15 @@ impl Session {
         now: Instant,
     ) -> Result<(), Violation> {
         match (self.state, from) {
+            (State::Closing(closing), Lane::Socket) if packet.kind == PacketKind::Upgrade => {
+                // The client polls no more: what is left to say leaves by the socket.
+                self.state = State::Closing(Closing {
+                    lane: Lane::Socket,
+                    ..closing
+                });
+                self.poll_released = self.poll_parked;
+                Ok(())
+            }
             (State::Closing(_) | State::Closed { .. }, _) => Ok(()),
             (State::Probing { deadline, answered }, Lane::Socket) => {
                 self.handle_candidate(&packet, deadline, answered)
@@ -364,10 +373,15 @@ impl Session {
                     body.push(bare(PacketKind::Noop));
                 }
             }
-            State::Closing(closing) => {
-                if closing.lane == Lane::Polling {
-                    self.take_queued(&mut body);
+            State::Closing(Closing {
+                lane: Lane::Socket, ..
+            }) => {
+                if mem::take(&mut self.poll_released) {
+                    body.push(bare(PacketKind::Noop));
                 }
+            }
+            State::Closing(closing) => {
+                self.take_queued(&mut body);
                 if self.control.is_empty() && self.messages.is_empty() {
                     if body.is_empty() && closing.farewell == PacketKind::Close {
                         // The official server answers the first poll after close() like this.
@@ -438,6 +452,11 @@ impl Session {
             self.inbox_bytes -= inbox_cost(data);
         }
         Some(event)
+    }
+
+    /// Whether [`poll_event`](Self::poll_event) has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// Bytes of messages that the application has not heard yet, with a small charge for each.

@@ -1,0 +1,39 @@
+# `make test` is what continuous integration runs.
+
+CARGO_TEST_FLAGS ?=
+
+.PHONY: run test setup format clippy unit doc layers msrv conformance fuzz-check
+
+run:
+	cargo run --release -p chat-server
+
+test: setup format clippy unit doc layers msrv conformance
+	@echo 'make test: all green'
+
+# Installs what is missing, or says what to install.
+setup:
+	.ci/setup
+
+format:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+unit:
+	cargo test --locked --workspace $(CARGO_TEST_FLAGS)
+
+doc:
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+
+# Which crate may know what.
+layers:
+	.ci/layers
+
+# The minimum Rust version.
+msrv:
+	.ci/msrv
+
+# The official protocol suites, real clients, a real browser.
+conformance:
+	conformance/run

@@ -1,0 +1,266 @@
+//! Options of an Engine.IO server.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use engineio_proto::{Str, query::Transport, session::Settings};
+use http::{HeaderMap, request};
+
+use crate::{ConnectionError, Cookie, Cors, Handshake, HttpCompression};
+
+/// Options of an Engine.IO server. Names and defaults are the official server's, but for
+/// [`allow_eio3`](Self::allow_eio3), which is on.
+///
+/// ```
+/// use std::time::Duration;
+/// use engineio::Config;
+///
+/// let config = Config::default()
+///     .path("/live/")
+///     .ping_interval(Duration::from_secs(10))
+///     .max_payload(100_000);
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Config {
+    pub(crate) path: Str,
+    pub(crate) transports: Vec<Transport>,
+    pub(crate) allow_upgrades: bool,
+    pub(crate) allow_eio3: bool,
+    pub(crate) settings: Settings,
+    pub(crate) max_queued: usize,
+    pub(crate) max_packets: usize,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) cookie: Option<Cookie>,
+    pub(crate) http_compression: Option<HttpCompression>,
+    pub(crate) allow_request: Option<AllowRequest>,
+    pub(crate) on_initial_headers: Option<OnHeaders>,
+    pub(crate) on_headers: Option<OnHeaders>,
+    pub(crate) on_connection_error: Option<OnConnectionError>,
+}
+
+pub(crate) type AllowRequest = Arc<
+    dyn Fn(Arc<Handshake>) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>
+        + Send
+        + Sync,
+>;
+pub(crate) type OnHeaders = Arc<dyn Fn(&mut HeaderMap, &request::Parts) + Send + Sync>;
+pub(crate) type OnConnectionError = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            path: Str::from_static("/engine.io/"),
+            transports: vec![Transport::Polling, Transport::WebSocket],
+            allow_upgrades: true,
+            allow_eio3: true,
+            settings: Settings::default(),
+            max_queued: 16 * 1024 * 1024,
+            max_packets: 100_000,
+            cors: None,
+            cookie: None,
+            http_compression: Some(HttpCompression::default()),
+            allow_request: None,
+            on_initial_headers: None,
+            on_headers: None,
+            on_connection_error: None,
+        }
+    }
+}
+
+impl Config {
+    /// The path that belongs to this server, compared exactly; a slash is put at either end where
+    /// it is missing. Default: `/engine.io/`.
+    pub fn path(mut self, path: &str) -> Self {
+        let path = path.trim_matches('/');
+        self.path = match path {
+            "" => Str::from_static("/"),
+            path => format!("/{path}/").into(),
+        };
+        self
+    }
+
+    /// Whether the path ends with a slash. Default: `true`.
+    ///
+    /// Call it after [`path`](Self::path), with `false` for clients that have their option
+    /// `addTrailingSlash` off.
+    pub fn add_trailing_slash(mut self, slash: bool) -> Self {
+        let path = self.path.trim_end_matches('/');
+        self.path = if slash {
+            format!("{path}/")
+        } else {
+            path.to_owned()
+        }
+        .into();
+        self
+    }
+
+    /// The transports that clients may use. Default: polling and WebSocket.
+    pub fn transports(mut self, transports: &[Transport]) -> Self {
+        self.transports = transports.to_vec();
+        self
+    }
+
+    /// Whether polling clients are told that they may move to a WebSocket. Default: `true`.
+    pub fn allow_upgrades(mut self, allow: bool) -> Self {
+        self.allow_upgrades = allow;
+        self
+    }
+
+    /// Whether clients of Engine.IO 3 (Socket.IO clients 1.0 to 2.x) may connect.
+    ///
+    /// Default: `true`. In the official server it is `false`; serving every generation of client
+    /// is what this one is for.
+    pub fn allow_eio3(mut self, allow: bool) -> Self {
+        self.allow_eio3 = allow;
+        self
+    }
+
+    /// Version 4: time from open, and then from each pong, to the next ping. Version 3: how often
+    /// the client has to ping. Default: 25 s.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.settings.ping_interval = interval;
+        self
+    }
+
+    /// Version 4: time for the answer to a ping. Version 3: added to the interval. Default: 20 s.
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.ping_timeout = timeout;
+        self
+    }
+
+    /// Time for an upgrade, from the WebSocket's arrival to the client's `5`. Default: 10 s. An
+    /// upgrade that takes longer is given up; the session stays where it is.
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.upgrade_timeout = timeout;
+        self
+    }
+
+    /// How long a closing session waits for the client to take what is left. Default: 30 s.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.close_timeout = timeout;
+        self
+    }
+
+    /// The largest message from a client in bytes, on every transport: a POST body beyond it gets
+    /// 413, a WebSocket message beyond it closes the connection with 1009. Default: 1,000,000.
+    /// (`maxHttpBufferSize` in the official server.)
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.settings.max_payload = bytes;
+        self
+    }
+
+    /// How many bytes may wait for one client before it counts as too slow and its session closes
+    /// with [`CloseReason::SlowClient`](crate::CloseReason::SlowClient). Default: 16 MiB. The
+    /// official server has no such limit.
+    pub fn max_queued(mut self, bytes: usize) -> Self {
+        self.max_queued = bytes;
+        self
+    }
+
+    /// The most packets in one POST body. Default: 100,000.
+    pub fn max_packets(mut self, packets: usize) -> Self {
+        self.max_packets = packets;
+        self
+    }
+
+    /// Cross-origin requests. Default: none; no header is sent and `OPTIONS` is an error.
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = Some(cors);
+        self
+    }
+
+    /// The cookie that polling handshakes set, for load balancers. Default: none.
+    pub fn cookie(mut self, cookie: Cookie) -> Self {
+        self.cookie = Some(cookie);
+        self
+    }
+
+    /// Compression of poll responses; `None` is off. Default: on, from 1,024 bytes.
+    pub fn http_compression(mut self, compression: Option<HttpCompression>) -> Self {
+        self.http_compression = compression;
+        self
+    }
+
+    /// Asks before a session opens. Default: everybody may.
+    ///
+    /// ```
+    /// use engineio::{Config, Refusal};
+    ///
+    /// let config = Config::default().allow_request(async |request| {
+    ///     match request.header("authorization") {
+    ///         Some("Bearer secret") => Ok(()),
+    ///         _ => Err(Refusal::new("who are you?")),
+    ///     }
+    /// });
+    /// ```
+    pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
+    where
+        F: Fn(Arc<Handshake>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Refusal>> + Send + 'static,
+    {
+        self.allow_request = Some(Arc::new(move |handshake| Box::pin(allow(handshake))));
+        self
+    }
+
+    /// Called for the response that opens a session, to add headers: the 200 of a polling
+    /// handshake, the 101 of a WebSocket's.
+    pub fn on_initial_headers(
+        mut self,
+        hook: impl Fn(&mut HeaderMap, &request::Parts) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_initial_headers = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called for every successful response of the engine, to add headers.
+    pub fn on_headers(
+        mut self,
+        hook: impl Fn(&mut HeaderMap, &request::Parts) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_headers = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called for every request that is refused, with the code and what led to it.
+    pub fn on_connection_error(
+        mut self,
+        hook: impl Fn(&ConnectionError) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_connection_error = Some(Arc::new(hook));
+        self
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("path", &self.path)
+            .field("transports", &self.transports)
+            .field("allow_upgrades", &self.allow_upgrades)
+            .field("allow_eio3", &self.allow_eio3)
+            .field("settings", &self.settings)
+            .field("max_queued", &self.max_queued)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why [`Config::allow_request`] refuses. The client gets status 403, code 4 and the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub(crate) message: serde_json::Value,
+}
+
+impl Refusal {
+    /// A refusal with a message: a text, or any JSON value.
+    pub fn new(message: impl Into<serde_json::Value>) -> Self {
+        Self {
+            message: message.into(),
+        }
+    }
+}
+
+impl Default for Refusal {
+    fn default() -> Self {
+        Self::new("Forbidden")
+    }
+}

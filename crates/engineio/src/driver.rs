@@ -1,0 +1,492 @@
+//! The one future per session.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use engineio_proto::{
+    CloseReason, Data, Violation, frame,
+    payload::{self, Framing},
+    session::{Event, Lane, LaneChange, Session, Transmit},
+};
+use tokio::{sync::oneshot, time::Sleep};
+
+use crate::{
+    Connection, SessionHandle,
+    mailbox::{Item, PollReply, Post},
+    sessions::Sessions,
+    transport::websocket::{Incoming, WebSocket},
+};
+
+/// Moves one session: takes what its transports and its handle bring, lets [`Session`] decide,
+/// tells the [`Connection`], and writes what is to leave. One turn is always the same list; see
+/// [`poll`](Future::poll).
+pub(crate) struct Driver<C: Connection> {
+    session: Session,
+    connection: C,
+    handle: SessionHandle,
+    sessions: Arc<Sessions>,
+    /// The index of a JSONP client's callback.
+    jsonp: Option<Box<str>>,
+    max_packets: usize,
+    /// The current transport, or the candidate of an upgrade.
+    socket: Option<Box<WebSocket>>,
+    poll: Option<oneshot::Sender<PollReply>>,
+    /// Its receiver is told when the session ends while a POST is being read.
+    post_open: Option<oneshot::Sender<()>>,
+    /// Answers that wait until the application has caught up.
+    posts: Vec<oneshot::Sender<Result<(), Violation>>>,
+    items: VecDeque<Item>,
+    sleep: Pin<Box<Sleep>>,
+    reading_paused: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The session is open, or has something left to say.
+    Running,
+    /// The session is over; its WebSocket is being closed.
+    Leaving { deadline: Instant },
+    /// Only what the connection still has in flight is left.
+    Settling,
+}
+
+/// What a driver is made of.
+pub(crate) struct Parts<C> {
+    pub(crate) session: Session,
+    pub(crate) connection: C,
+    pub(crate) handle: SessionHandle,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) jsonp: Option<Box<str>>,
+    pub(crate) max_packets: usize,
+    pub(crate) socket: Option<Box<WebSocket>>,
+}
+
+impl<C: Connection> Driver<C> {
+    pub(crate) fn new(parts: Parts<C>) -> Self {
+        Self {
+            session: parts.session,
+            connection: parts.connection,
+            handle: parts.handle,
+            sessions: parts.sessions,
+            jsonp: parts.jsonp,
+            max_packets: parts.max_packets,
+            socket: parts.socket,
+            poll: None,
+            post_open: None,
+            posts: Vec::new(),
+            items: VecDeque::new(),
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            reading_paused: false,
+            stage: Stage::Running,
+        }
+    }
+
+    /// One turn. `true` if there is more to do at once.
+    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = Instant::now();
+        // Time first: what arrives after the deadline arrives too late.
+        if self.session.poll_timeout().is_some_and(|due| due <= now) {
+            self.session.handle_timeout(now);
+        }
+        // The socket before the mailbox: a client that finishes its upgrade and then polls has
+        // done so in this order.
+        let mut more = self.read_socket(cx, now);
+        let unread = self.socket.is_none();
+        self.take_mailbox(now);
+        self.watch_poll(cx, now);
+        self.tell_connection(cx);
+        let _ = self.connection.poll_progress(cx);
+        // A handler that has just finished may have made room.
+        self.tell_connection(cx);
+        // What handlers have just sent leaves in this turn.
+        self.take_mailbox(now);
+        self.answer_poll();
+        more |= self.write_socket(cx, now);
+        // A socket that has just come is not watched yet.
+        more |= unread && self.socket.is_some();
+        self.answer_posts(now);
+        more
+    }
+
+    /// Takes frames from the socket, if the application keeps up.
+    fn read_socket(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        for _ in 0..FRAMES_PER_TURN {
+            if self.pause_reading(now) {
+                return false;
+            }
+            let Some(socket) = &mut self.socket else {
+                return false;
+            };
+            match socket.poll_read(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Incoming::Message(data)) => self.take_frame(data, now),
+                Poll::Ready(Incoming::End(reason)) => {
+                    self.socket = None;
+                    let change = match reason {
+                        CloseReason::TransportClose => LaneChange::Closed,
+                        _ => LaneChange::Failed,
+                    };
+                    let _ = self.session.handle_lane(change, now);
+                }
+            }
+        }
+        true
+    }
+
+    fn take_frame(&mut self, data: Data, now: Instant) {
+        let result = match frame::decode(data, self.handle.dialect()) {
+            Ok(packet) => self.session.handle_packet(Lane::Socket, packet, now),
+            Err(violation) => {
+                self.session.handle_violation(Lane::Socket, violation);
+                Err(violation)
+            }
+        };
+        if let Err(violation) = result {
+            tracing::debug!(sid = ?self.handle.sid(), %violation, "websocket");
+        }
+        // A candidate that fell out of step is of no more use; the session stays on polling.
+        if self.session.is_open()
+            && self.session.lane() == Lane::Polling
+            && !self.session.is_probing()
+        {
+            self.dismiss_socket();
+        }
+    }
+
+    fn take_mailbox(&mut self, now: Instant) {
+        let mut items = mem::take(&mut self.items);
+        self.handle.mailbox().take(&mut items);
+        for item in items.drain(..) {
+            match item {
+                Item::Send(message) => {
+                    if self.session.is_open() {
+                        self.session.send(message);
+                    } else {
+                        self.handle.credit(&message);
+                    }
+                }
+                Item::Close(reason) => self.session.close(reason, now),
+                Item::Overflow => self.session.abort(CloseReason::SlowClient),
+                Item::Poll(reply) => self.park_poll(reply, now),
+                Item::PostOpen(open) => {
+                    if self.session.closed().is_none() {
+                        self.post_open = Some(open);
+                    }
+                }
+                Item::PostOverlap => self.post_failed(LaneChange::PostOverlap, now),
+                Item::PostAborted => self.post_failed(LaneChange::PostAborted, now),
+                Item::Post(post) => self.take_post(*post, now),
+                Item::Socket(socket) => self.attach(socket, now),
+            }
+        }
+        self.items = items;
+    }
+
+    fn park_poll(&mut self, reply: oneshot::Sender<PollReply>, now: Instant) {
+        match self.session.handle_lane(LaneChange::PollParked, now) {
+            Ok(()) => self.poll = Some(reply),
+            Err(violation) => {
+                let _ = reply.send(PollReply::Refused(violation));
+            }
+        }
+    }
+
+    fn post_failed(&mut self, change: LaneChange, now: Instant) {
+        if self.session.handle_lane(change, now).is_err() {
+            self.post_open = None;
+        }
+    }
+
+    fn take_post(&mut self, post: Post, now: Instant) {
+        self.post_open = None;
+        if self.session.lane() == Lane::Socket {
+            let _ = post.reply.send(Err(Violation::TransportMismatch));
+            return;
+        }
+        let body = match &self.jsonp {
+            Some(_) => payload::jsonp::form_payload(&post.body),
+            None => Some(post.body),
+        };
+        // A form without its field is no payload at all; the official server ignores it too.
+        let result = body.map_or(Ok(()), |body| self.take_packets(body, post.framing, now));
+        match result {
+            Ok(()) => self.posts.push(post.reply),
+            Err(violation) => {
+                tracing::debug!(sid = ?self.handle.sid(), %violation, "polling");
+                let _ = post.reply.send(Err(violation));
+            }
+        }
+    }
+
+    fn take_packets(
+        &mut self,
+        body: bytes::Bytes,
+        framing: Framing,
+        now: Instant,
+    ) -> Result<(), Violation> {
+        let mut count = 0;
+        for packet in payload::decode(body, framing, self.handle.dialect()) {
+            count += 1;
+            let packet = match packet {
+                Ok(_) if count > self.max_packets => Err(Violation::TooManyPackets),
+                other => other,
+            };
+            match packet {
+                Ok(packet) => self.session.handle_packet(Lane::Polling, packet, now)?,
+                Err(violation) => {
+                    self.session.handle_violation(Lane::Polling, violation);
+                    return Err(violation);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, socket: Box<WebSocket>, now: Instant) {
+        if self.socket.is_none() && self.session.handle_lane(LaneChange::Attached, now).is_ok() {
+            self.socket = Some(socket);
+        } else {
+            close_alone(socket);
+        }
+    }
+
+    fn dismiss_socket(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            close_alone(socket);
+        }
+    }
+
+    /// Notices a client that gave up its poll.
+    fn watch_poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Some(poll) = &mut self.poll
+            && poll.poll_closed(cx).is_ready()
+        {
+            self.poll = None;
+            let _ = self.session.handle_lane(LaneChange::PollAborted, now);
+        }
+    }
+
+    /// Hands on what the session has for the application. A session that is over waits for nobody.
+    fn tell_connection(&mut self, cx: &mut Context<'_>) {
+        while self.session.has_events() {
+            if self.session.is_open() && self.connection.poll_ready(cx).is_pending() {
+                return;
+            }
+            match self.session.poll_event() {
+                Some(Event::Message(data)) => self.connection.on_message(data, cx),
+                Some(Event::Upgraded) => self.handle.set_upgraded(),
+                Some(Event::Closed(reason)) => {
+                    self.handle.set_writable(false);
+                    self.connection.on_close(reason, cx);
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn answer_poll(&mut self) {
+        let Some(items) = self.session.poll_body() else {
+            return;
+        };
+        for item in &items {
+            if let Transmit::Message(message) = item {
+                self.handle.credit(message);
+            }
+        }
+        let body = payload::encode(&items, self.handle.dialect(), self.jsonp.as_deref());
+        let delivered = match self.poll.take() {
+            Some(poll) => poll.send(PollReply::Body(body)).is_ok(),
+            None => false,
+        };
+        if !delivered {
+            self.session
+                .handle_violation(Lane::Polling, Violation::PollAborted);
+        }
+    }
+
+    /// Writes and flushes until the socket is full or nothing is left.
+    fn write_socket(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.socket.is_some()
+            && self.session.is_open()
+            && self.session.lane() == Lane::Polling
+            && !self.session.is_probing()
+        {
+            // The time for the upgrade is up.
+            self.dismiss_socket();
+        }
+        let Some(socket) = &mut self.socket else {
+            self.handle
+                .set_writable(self.session.poll_parked() && self.session.is_drained());
+            return false;
+        };
+        let result = loop {
+            let mut wrote = Ok(());
+            while socket.has_room() && wrote.is_ok() {
+                wrote = match self.session.poll_frame() {
+                    None => break,
+                    Some(Transmit::Control(packet)) => {
+                        socket.write_text(frame::encode_control(&packet))
+                    }
+                    Some(Transmit::Message(message)) => {
+                        self.handle.credit(&message);
+                        socket.write(&message, self.handle.dialect())
+                    }
+                };
+            }
+            if wrote.is_err() {
+                break wrote;
+            }
+            let full = !socket.has_room();
+            match socket.poll_flush(cx) {
+                Poll::Ready(Ok(())) if full => continue,
+                Poll::Ready(result) => break result,
+                Poll::Pending => break Ok(()),
+            }
+        };
+        let flushed = socket.is_flushed();
+        if result.is_err() {
+            self.socket = None;
+            let _ = self.session.handle_lane(LaneChange::Failed, now);
+            return true;
+        }
+        self.handle.set_writable(match self.session.lane() {
+            Lane::Socket => flushed && self.session.is_drained(),
+            Lane::Polling => self.session.poll_parked() && self.session.is_drained(),
+        });
+        false
+    }
+
+    /// Lets the client post again once the application has caught up.
+    fn answer_posts(&mut self, now: Instant) {
+        if !self.posts.is_empty() && !self.pause_reading(now) {
+            for post in self.posts.drain(..) {
+                let _ = post.send(Ok(()));
+            }
+        }
+    }
+
+    /// Whether the application is so far behind that nothing more is read. Meanwhile the
+    /// client's silence does not count against it.
+    fn pause_reading(&mut self, now: Instant) -> bool {
+        let behind = self.session.is_open() && self.session.inbox_bytes() >= MAX_INBOX;
+        match (mem::replace(&mut self.reading_paused, behind), behind) {
+            (false, true) => self.session.handle_reading_paused(),
+            (true, false) => self.session.handle_reading_resumed(now),
+            _ => {}
+        }
+        behind
+    }
+
+    /// The session is over: nobody finds it any more, and whoever waits for it is let go.
+    fn leave(&mut self) {
+        self.sessions.remove(self.handle.sid());
+        for item in self.handle.mailbox().close() {
+            if let Item::Socket(socket) = item {
+                close_alone(socket);
+            }
+        }
+        self.handle.set_writable(false);
+        self.poll = None;
+        self.post_open = None;
+        self.answer_posts(Instant::now());
+        self.stage = Stage::Leaving {
+            deadline: Instant::now() + CLOSE_TIME,
+        };
+    }
+
+    fn poll_deadline(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let due = tokio::time::Instant::from_std(due);
+        if self.sleep.deadline() != due {
+            self.sleep.as_mut().reset(due);
+        }
+        self.sleep.as_mut().poll(cx)
+    }
+}
+
+/// Nothing in it is pinned in place.
+impl<C: Connection> Unpin for Driver<C> {}
+
+impl<C: Connection> Future for Driver<C> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        for _ in 0..TURNS_PER_POLL {
+            match this.stage {
+                Stage::Running => {
+                    let more = this.turn(cx);
+                    if this.session.closed().is_some() && !this.session.has_events() {
+                        this.leave();
+                        continue;
+                    }
+                    if more {
+                        continue;
+                    }
+                    if let Some(due) = this.session.poll_timeout()
+                        && this.poll_deadline(due, cx).is_ready()
+                    {
+                        continue;
+                    }
+                    if this.handle.mailbox().sleep(cx) {
+                        return Poll::Pending;
+                    }
+                }
+                Stage::Leaving { deadline } => {
+                    let _ = this.connection.poll_progress(cx);
+                    let closed = match &mut this.socket {
+                        Some(socket) => socket.poll_close(cx).is_ready(),
+                        None => true,
+                    };
+                    if !closed && this.poll_deadline(deadline, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    this.socket = None;
+                    this.stage = Stage::Settling;
+                }
+                Stage::Settling => {
+                    ready!(this.connection.poll_progress(cx));
+                    return Poll::Ready(());
+                }
+            }
+        }
+        // A session that always has something to do must not starve the others.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<C: Connection> Drop for Driver<C> {
+    /// Also when the runtime goes down or the connection panicked: nobody may wait for ever.
+    fn drop(&mut self) {
+        self.sessions.remove(self.handle.sid());
+        self.handle.mailbox().close();
+    }
+}
+
+/// Closes a socket that belongs to no session.
+fn close_alone(mut socket: Box<WebSocket>) {
+    tokio::spawn(async move {
+        let close = std::future::poll_fn(|cx| socket.poll_close(cx));
+        let _ = tokio::time::timeout(CLOSE_TIME, close).await;
+    });
+}
+
+/// How many frames are read before the other parts of the turn have theirs.
+const FRAMES_PER_TURN: usize = 32;
+
+/// How many turns are made before other tasks have theirs.
+const TURNS_PER_POLL: usize = 16;
+
+/// Bytes of messages that the application has not taken, from which on nothing more is read.
+const MAX_INBOX: usize = 64 * 1024;
+
+/// How long a WebSocket waits for the client's close frame.
+const CLOSE_TIME: Duration = Duration::from_secs(3);

@@ -1,0 +1,184 @@
+//! The one lock per session: whatever happens to a session from outside its driver goes through
+//! here, so there is one order of events.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
+};
+
+use bytes::Bytes;
+use engineio_proto::{CloseReason, Encoded, Violation, payload};
+use tokio::sync::oneshot;
+
+use crate::transport::websocket::WebSocket;
+
+/// What can happen to a session from outside its driver. 16 bytes, so that a queue of messages is
+/// small.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A message for the peer.
+    Send(Encoded),
+    /// The application closes the session.
+    Close(CloseReason),
+    /// More was queued than the peer reads; the newest message was not taken.
+    Overflow,
+    /// A GET has come.
+    Poll(oneshot::Sender<PollReply>),
+    /// A POST could not be read at once. The sender is dropped when the session ends.
+    PostOpen(oneshot::Sender<()>),
+    /// A POST came while another was being read.
+    PostOverlap,
+    /// The client gave up a POST half way.
+    PostAborted,
+    /// A POST has been read.
+    Post(Box<Post>),
+    /// A WebSocket wants to take over.
+    Socket(Box<WebSocket>),
+}
+
+/// The answer to a GET. A dropped sender means that the session is gone.
+#[derive(Debug)]
+pub(crate) enum PollReply {
+    Body(payload::Body),
+    Refused(Violation),
+}
+
+/// A POST that has been read.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub(crate) body: Bytes,
+    pub(crate) framing: payload::Framing,
+    pub(crate) reply: oneshot::Sender<Result<(), Violation>>,
+}
+
+/// A queue with one reader that sleeps.
+///
+/// Nobody encodes, awaits or runs user code under its lock.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    /// Set while the reader sleeps; taken by whoever wakes it.
+    sleeper: Option<Waker>,
+    closed: bool,
+}
+
+impl Mailbox {
+    /// Adds an item and wakes the reader if it sleeps. Gives the item back once the box is closed.
+    pub(crate) fn push(&self, item: Item) -> Result<(), Item> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(item);
+        }
+        state.items.push_back(item);
+        let sleeper = state.sleeper.take();
+        drop(state);
+        if let Some(waker) = sleeper {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Adds an item only if nothing is waiting.
+    pub(crate) fn push_if_empty(&self, item: Item) -> Result<(), Item> {
+        let mut state = self.lock();
+        if state.closed || !state.items.is_empty() {
+            return Err(item);
+        }
+        state.items.push_back(item);
+        let sleeper = state.sleeper.take();
+        drop(state);
+        if let Some(waker) = sleeper {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Swaps what has come with the given empty queue.
+    pub(crate) fn take(&self, items: &mut VecDeque<Item>) {
+        debug_assert!(items.is_empty());
+        mem::swap(&mut self.lock().items, items);
+    }
+
+    /// The reader is about to sleep: `true` if nothing is waiting, and then the next push wakes it.
+    pub(crate) fn sleep(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = self.lock();
+        if !state.items.is_empty() {
+            return false;
+        }
+        match &mut state.sleeper {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        true
+    }
+
+    /// Nothing is taken any more; what is still here comes back.
+    pub(crate) fn close(&self) -> VecDeque<Item> {
+        let mut state = self.lock();
+        state.closed = true;
+        state.sleeper = None;
+        mem::take(&mut state.items)
+    }
+
+    /// Whether the box is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// A panic cannot happen under this lock, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn items_are_small() {
+        assert!(size_of::<Item>() <= 16, "{}", size_of::<Item>());
+        assert!(size_of::<Mailbox>() <= 64, "{}", size_of::<Mailbox>());
+    }
+
+    #[test]
+    fn only_a_sleeping_reader_is_woken_and_once() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let mut cx = Context::from_waker(&waker);
+        let mailbox = Mailbox::default();
+        mailbox.push(Item::Overflow).unwrap();
+        assert!(!mailbox.sleep(&mut cx));
+        let mut items = VecDeque::new();
+        mailbox.take(&mut items);
+        assert_eq!(items.len(), 1);
+        assert!(mailbox.sleep(&mut cx));
+        mailbox.push(Item::Overflow).unwrap();
+        mailbox.push(Item::Overflow).unwrap();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert_eq!(mailbox.close().len(), 2);
+        assert!(mailbox.push(Item::Overflow).is_err());
+    }
+}

@@ -1,0 +1,623 @@
+//! The server: requests in, sessions and responses out.
+
+use std::{
+    error::Error,
+    fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use engineio_proto::{
+    CloseReason, Dialect, Open, Query, Sid, Violation,
+    payload::Framing,
+    query::Transport,
+    session::{Lane, Session, Settings},
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use http_body::Body;
+use tokio::sync::oneshot;
+
+use crate::{
+    Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Handshake, SessionHandle,
+    driver::{Driver, Parts},
+    http::{
+        body::{self, ReadError},
+        response::{self, ResponseBody},
+    },
+    mailbox::{Item, PollReply, Post},
+    sessions::Sessions,
+    transport::websocket::{self, WebSocket},
+};
+
+/// An Engine.IO server: a hyper 1 service and a tower service, cheap to clone.
+///
+/// It answers the requests of its [path](Config::path) and 404 to all others; to stand in front of
+/// an application's own routes, ask [`is_for`](Self::is_for) or use [`layer`](Self::layer).
+///
+/// See the [crate's front page](crate) for a whole program.
+pub struct Server<A: Acceptor>(Arc<Inner<A>>);
+
+struct Inner<A> {
+    acceptor: A,
+    config: Config,
+    settings: Arc<Settings>,
+    sessions: Arc<Sessions>,
+}
+
+impl<A: Acceptor> Server<A> {
+    /// A server that makes a connection of the acceptor for each session.
+    ///
+    /// Sessions run as tasks of the tokio runtime in which requests are handled; it needs its
+    /// timer and its I/O.
+    pub fn new(config: Config, acceptor: A) -> Self {
+        Self(Arc::new(Inner {
+            acceptor,
+            settings: Arc::new(config.settings),
+            config,
+            sessions: Arc::default(),
+        }))
+    }
+
+    /// Whether a request belongs to this server: its path is the [configured](Config::path) one.
+    pub fn is_for<B>(&self, request: &Request<B>) -> bool {
+        request.uri().path() == &*self.0.config.path
+    }
+
+    /// Answers a request. Never fails: whatever is wrong with it becomes a response.
+    ///
+    /// WebSocket needs the connection to be served with upgrades, as [`serve`](crate::serve())
+    /// does and hyper's `with_upgrades`.
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if !self.is_for(&request) {
+            return response::empty(StatusCode::NOT_FOUND);
+        }
+        let (parts, body) = request.into_parts();
+        let cors = self.0.config.cors.as_ref();
+        if let Some(preflight) = cors.and_then(|it| it.preflight(&parts.method, &parts.headers)) {
+            return preflight.map(ResponseBody::new);
+        }
+        let mut parts = parts;
+        let mut response = match self.route(&mut parts, body).await {
+            Ok(mut response) => {
+                if let Some(hook) = &self.0.config.on_headers
+                    && (response.status().is_success()
+                        || response.status() == StatusCode::SWITCHING_PROTOCOLS)
+                {
+                    hook(response.headers_mut(), &parts);
+                }
+                response
+            }
+            Err(kind) => {
+                let response = response::error(&kind);
+                let url = parts.uri.path_and_query().map_or("", |it| it.as_str());
+                let error = ConnectionError {
+                    kind,
+                    url: url.to_owned(),
+                };
+                tracing::debug!(%error, url, "refused");
+                if let Some(hook) = &self.0.config.on_connection_error {
+                    hook(&error);
+                }
+                response
+            }
+        };
+        if let Some(cors) = cors {
+            cors.headers(&parts.headers, response.headers_mut());
+        }
+        response
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.0.sessions.len()
+    }
+
+    /// Closes all sessions and refuses new ones: what is queued still leaves, then the clients are
+    /// told. Returns when all are gone, or after `grace`, whatever comes first.
+    pub async fn close(&self, grace: Duration) {
+        for session in self.0.sessions.begin_closing() {
+            session.close(CloseReason::ServerShuttingDown);
+        }
+        let _ = tokio::time::timeout(grace, self.0.sessions.emptied()).await;
+    }
+
+    /// What this server makes connections of.
+    pub fn acceptor(&self) -> &A {
+        &self.0.acceptor
+    }
+
+    /// The checks in the order of the official server, then what the request asks for.
+    async fn route<B>(
+        &self,
+        parts: &mut request::Parts,
+        body: B,
+    ) -> Result<Response<ResponseBody>, Kind>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let unknown = || Kind::UnknownTransport(query.transport_name().map(str::to_owned));
+        let transport = query.transport().ok_or_else(unknown)?;
+        if !self.0.config.transports.contains(&transport) {
+            return Err(unknown());
+        }
+        let origin = parts.headers.get(header::ORIGIN);
+        if origin.is_some_and(|origin| origin.to_str().is_err()) {
+            return Err(Kind::InvalidOrigin);
+        }
+        match query.sid() {
+            None => self.open(parts, transport, &query).await,
+            Some(sid) => {
+                let session = self.0.sessions.get(sid);
+                let session = session.ok_or_else(|| Kind::UnknownSid(sid.to_owned()))?;
+                self.resume(parts, body, transport, &query, session).await
+            }
+        }
+    }
+
+    /// A request without a session id opens a session.
+    async fn open(
+        &self,
+        parts: &mut request::Parts,
+        transport: Transport,
+        query: &Query,
+    ) -> Result<Response<ResponseBody>, Kind> {
+        if parts.method != Method::GET {
+            return Err(Kind::BadHandshakeMethod(parts.method.to_string()));
+        }
+        let upgrade = match transport {
+            Transport::WebSocket => Some(WebSocketRequest::read(parts)?),
+            Transport::Polling => None,
+        };
+        let dialect = Dialect::from_query(query)
+            .filter(|it| self.0.config.allow_eio3 || *it == Dialect::V4)
+            .ok_or_else(|| Kind::UnsupportedProtocol(query.eio().map(str::to_owned)))?;
+        let handshake = Arc::new(Handshake::new(parts, dialect.version));
+        if let Some(allow) = &self.0.config.allow_request {
+            allow(handshake.clone())
+                .await
+                .map_err(|refusal| Kind::Forbidden(refusal.message))?;
+        }
+        let handle = self.register(dialect, transport)?;
+        let response = match upgrade {
+            None => self.open_polling(parts, query, handle, handshake).await,
+            Some(upgrade) => Ok(self.open_websocket(upgrade, parts, handle, handshake)),
+        };
+        response.map(|mut response| {
+            if let Some(hook) = &self.0.config.on_initial_headers {
+                hook(response.headers_mut(), parts);
+            }
+            response
+        })
+    }
+
+    async fn open_polling(
+        &self,
+        parts: &request::Parts,
+        query: &Query,
+        handle: SessionHandle,
+        handshake: Arc<Handshake>,
+    ) -> Result<Response<ResponseBody>, Kind> {
+        let sid = handle.sid().clone();
+        // In the mailbox before the driver starts: the open packet leaves with this request.
+        let (reply, answer) = oneshot::channel();
+        let _ = handle.mailbox().push(Item::Poll(reply));
+        let jsonp = query.jsonp().map(String::into_boxed_str);
+        tokio::spawn(self.driver(handle, handshake, Lane::Polling, jsonp, None));
+        let mut response = self.poll_response(parts, answer, sid.as_str()).await?;
+        if let Some(cookie) = &self.0.config.cookie {
+            let value = cookie.header_value(sid.as_str());
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+        Ok(response)
+    }
+
+    fn open_websocket(
+        &self,
+        upgrade: WebSocketRequest,
+        parts: &mut request::Parts,
+        handle: SessionHandle,
+        handshake: Arc<Handshake>,
+    ) -> Response<ResponseBody> {
+        let server = self.clone();
+        let max_payload = self.0.settings.max_payload;
+        let on_upgrade = upgrade_of(parts);
+        tokio::spawn(async move {
+            match tokio::time::timeout(server.0.settings.upgrade_timeout, on_upgrade).await {
+                Ok(Ok(upgraded)) => {
+                    let socket = Box::new(WebSocket::new(upgraded, max_payload).await);
+                    server
+                        .driver(handle, handshake, Lane::Socket, None, Some(socket))
+                        .await;
+                }
+                _ => {
+                    tracing::debug!(sid = ?handle.sid(), "the connection was not upgraded");
+                    server.0.sessions.remove(handle.sid());
+                }
+            }
+        });
+        upgrade.response()
+    }
+
+    /// A request with a session id belongs to that session.
+    async fn resume<B>(
+        &self,
+        parts: &mut request::Parts,
+        body: B,
+        transport: Transport,
+        query: &Query,
+        session: SessionHandle,
+    ) -> Result<Response<ResponseBody>, Kind>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let version = Dialect::from_query(query).map(|it| it.version);
+        if query.eio().is_some() && version != Some(session.version()) {
+            return Err(Kind::ProtocolMismatch);
+        }
+        if transport == Transport::WebSocket {
+            return self.upgrade(parts, session);
+        }
+        if session.transport() != Transport::Polling {
+            return Err(Kind::TransportMismatch);
+        }
+        if parts.method == Method::GET {
+            let (reply, answer) = oneshot::channel();
+            let _ = session.mailbox().push(Item::Poll(reply));
+            self.poll_response(parts, answer, session.sid().as_str())
+                .await
+        } else if parts.method == Method::POST {
+            self.post(parts, body, session).await
+        } else {
+            Err(Kind::BadHandshakeMethod(parts.method.to_string()))
+        }
+    }
+
+    /// A WebSocket for a session that is polling. Whether it may still take over is for the
+    /// session to say; if not, it is closed again.
+    fn upgrade(
+        &self,
+        parts: &mut request::Parts,
+        session: SessionHandle,
+    ) -> Result<Response<ResponseBody>, Kind> {
+        let upgrade = WebSocketRequest::read(parts)?;
+        let on_upgrade = upgrade_of(parts);
+        let Settings {
+            upgrade_timeout,
+            max_payload,
+            ..
+        } = *self.0.settings;
+        tokio::spawn(async move {
+            if let Ok(Ok(upgraded)) = tokio::time::timeout(upgrade_timeout, on_upgrade).await {
+                let socket = Box::new(WebSocket::new(upgraded, max_payload).await);
+                let _ = session.mailbox().push(Item::Socket(socket));
+            }
+        });
+        Ok(upgrade.response())
+    }
+
+    async fn poll_response(
+        &self,
+        parts: &request::Parts,
+        answer: oneshot::Receiver<PollReply>,
+        sid: &str,
+    ) -> Result<Response<ResponseBody>, Kind> {
+        match answer.await {
+            Ok(PollReply::Body(mut body)) => {
+                let accept = parts.headers.get(header::ACCEPT_ENCODING);
+                let compression = self.0.config.http_compression.as_ref();
+                let mut encoding = None;
+                if let Some(compression) = compression {
+                    (body.bytes, encoding) = compression.compress(body.bytes, accept);
+                }
+                let mut response = response::poll(body, &parts.headers);
+                if let Some(encoding) = encoding {
+                    let value = http::HeaderValue::from_static(encoding);
+                    response
+                        .headers_mut()
+                        .insert(header::CONTENT_ENCODING, value);
+                }
+                Ok(response)
+            }
+            Ok(PollReply::Refused(Violation::TransportMismatch)) => Err(Kind::TransportMismatch),
+            Ok(PollReply::Refused(_)) => Ok(response::empty(StatusCode::BAD_REQUEST)),
+            Err(_) => Err(Kind::UnknownSid(sid.to_owned())),
+        }
+    }
+
+    async fn post<B>(
+        &self,
+        parts: &request::Parts,
+        body: B,
+        session: SessionHandle,
+    ) -> Result<Response<ResponseBody>, Kind>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if !session.begin_post() {
+            let _ = session.mailbox().push(Item::PostOverlap);
+            return Ok(response::empty(StatusCode::BAD_REQUEST));
+        }
+        let posting = Posting::new(session);
+        let limit = self.0.settings.max_payload;
+        if body::declares_too_much(&parts.headers, limit) {
+            posting.finish();
+            return Ok(response::empty(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        let framing = framing(&parts.headers);
+        let read = match posting.read(body, limit).await {
+            Ok(read) => read,
+            Err(ReadError::TooLarge) => {
+                posting.finish();
+                return Ok(response::empty(StatusCode::PAYLOAD_TOO_LARGE));
+            }
+            // Dropped unfinished, `posting` tells the session.
+            Err(ReadError::Aborted) => return Ok(response::empty(StatusCode::BAD_REQUEST)),
+        };
+        let (reply, answer) = oneshot::channel();
+        let session = posting.session.clone();
+        let _ = session.mailbox().push(Item::Post(Box::new(Post {
+            body: read,
+            framing,
+            reply,
+        })));
+        let answer = answer.await;
+        posting.finish();
+        match answer {
+            Ok(Ok(())) => Ok(response::posted(&parts.headers)),
+            Ok(Err(Violation::TransportMismatch)) => Err(Kind::TransportMismatch),
+            Ok(Err(_)) => Ok(response::empty(StatusCode::BAD_REQUEST)),
+            Err(_) => Err(Kind::UnknownSid(session.sid().to_string())),
+        }
+    }
+
+    fn register(&self, dialect: Dialect, transport: Transport) -> Result<SessionHandle, Kind> {
+        // A collision of 118 random bits does not happen; an id that is taken is never shared.
+        for _ in 0..4 {
+            let max_queued = self.0.config.max_queued;
+            let handle = SessionHandle::new(random_sid(), dialect, transport, max_queued);
+            if self.0.sessions.insert(handle.clone()) {
+                return Ok(handle);
+            }
+            if self.0.sessions.is_closing() {
+                break;
+            }
+        }
+        Err(Kind::ShuttingDown)
+    }
+
+    /// The future that moves a new session.
+    fn driver(
+        &self,
+        handle: SessionHandle,
+        handshake: Arc<Handshake>,
+        lane: Lane,
+        jsonp: Option<Box<str>>,
+        socket: Option<Box<WebSocket>>,
+    ) -> Driver<A::Connection> {
+        let Inner {
+            acceptor,
+            config,
+            settings,
+            sessions,
+        } = &*self.0;
+        let upgrade = lane == Lane::Polling
+            && config.allow_upgrades
+            && config.transports.contains(&Transport::WebSocket);
+        let open = Open {
+            sid: handle.sid().as_str(),
+            upgrades: if upgrade {
+                &[Transport::WebSocket]
+            } else {
+                &[]
+            },
+            ping_interval: settings.ping_interval,
+            ping_timeout: settings.ping_timeout,
+            max_payload: settings.max_payload,
+        }
+        .packet();
+        let version = handle.version();
+        Driver::new(Parts {
+            session: Session::new(settings.clone(), version, lane, open, Instant::now()),
+            connection: acceptor.accept(handle.clone(), handshake),
+            handle,
+            sessions: sessions.clone(),
+            jsonp,
+            max_packets: config.max_packets,
+            socket,
+        })
+    }
+}
+
+impl<A: Acceptor> Clone for Server<A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<A: Acceptor> fmt::Debug for Server<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("config", &self.0.config)
+            .field("sessions", &self.sessions())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request that asks for a WebSocket in the way of RFC 6455, section 4.2.1.
+struct WebSocketRequest {
+    accept: String,
+    subprotocol: Option<http::HeaderValue>,
+}
+
+impl WebSocketRequest {
+    fn read(parts: &request::Parts) -> Result<Self, Kind> {
+        let headers = &parts.headers;
+        let refuse = |what| Err(Kind::TransportHandshake(what));
+        if parts.method != Method::GET {
+            return Err(Kind::BadHandshakeMethod(parts.method.to_string()));
+        }
+        if !has_token(headers, header::UPGRADE, "websocket") {
+            return refuse("the Upgrade header is not `websocket`");
+        }
+        if !has_token(headers, header::CONNECTION, "upgrade") {
+            return refuse("the Connection header does not say `Upgrade`");
+        }
+        let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+        if !version.is_some_and(|version| version == "13" || version == "8") {
+            return refuse("Sec-WebSocket-Version is not 13");
+        }
+        let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
+            return refuse("there is no Sec-WebSocket-Key");
+        };
+        if key.len() != 24 || !key.as_bytes().ends_with(b"==") {
+            return refuse("Sec-WebSocket-Key is not 16 bytes in base64");
+        }
+        let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL);
+        let first = offered.and_then(|list| list.to_str().ok()?.split(',').next());
+        Ok(Self {
+            accept: websocket::accept_key(key.as_bytes()),
+            subprotocol: first.and_then(|name| name.trim().parse().ok()),
+        })
+    }
+
+    fn response(&self) -> Response<ResponseBody> {
+        response::switching_protocols(&self.accept, self.subprotocol.as_ref())
+    }
+}
+
+/// A POST on its way. However it ends, the session can be posted to again; if it ends before it
+/// was [finished](Self::finish), the client gave it up.
+struct Posting {
+    session: SessionHandle,
+    finished: bool,
+}
+
+impl Posting {
+    fn new(session: SessionHandle) -> Self {
+        Self {
+            session,
+            finished: false,
+        }
+    }
+
+    /// Reads the body, but not longer than the session lives.
+    async fn read<B>(&self, body: B, limit: usize) -> Result<Bytes, ReadError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut reading = pin!(body::read(body, limit));
+        // A small body has come with the head of the request, and nobody needs to wait.
+        let at_once = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await;
+        if let Poll::Ready(read) = at_once {
+            return read;
+        }
+        let (open, ended) = oneshot::channel();
+        let _ = self.session.mailbox().push(Item::PostOpen(open));
+        tokio::select! {
+            read = reading => read,
+            _ = ended => Err(ReadError::Aborted),
+        }
+    }
+
+    fn finish(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for Posting {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = self.session.mailbox().push(Item::PostAborted);
+        }
+        self.session.end_post();
+    }
+}
+
+/// Version 3 knows two framings and tells them apart by the exact content type; what a client of
+/// version 4 sends as bytes is for its session to refuse.
+fn framing(headers: &HeaderMap) -> Framing {
+    match headers.get(header::CONTENT_TYPE) {
+        Some(kind) if kind == "application/octet-stream" => Framing::Binary,
+        _ => Framing::Text,
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    let has = |value: &http::HeaderValue| {
+        value.to_str().is_ok_and(|list| {
+            list.split(',')
+                .any(|it| it.trim().eq_ignore_ascii_case(token))
+        })
+    };
+    headers.get_all(name).iter().any(has)
+}
+
+fn upgrade_of(parts: &mut request::Parts) -> hyper::upgrade::OnUpgrade {
+    let mut request = Request::new(());
+    std::mem::swap(request.extensions_mut(), &mut parts.extensions);
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    std::mem::swap(request.extensions_mut(), &mut parts.extensions);
+    on_upgrade
+}
+
+/// 118 random bits of the operating system.
+fn random_sid() -> Sid {
+    let uuid = uuid::Uuid::new_v4();
+    let bytes = uuid.as_bytes();
+    let mut random = [0; Sid::RANDOM_BYTES];
+    // Byte 6 holds the fixed version number.
+    random[..6].copy_from_slice(&bytes[..6]);
+    random[6..].copy_from_slice(&bytes[7..]);
+    Sid::from_random(random)
+}
+
+type ServerFuture =
+    Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, std::convert::Infallible>> + Send>>;
+
+impl<A, B> hyper::service::Service<Request<B>> for Server<A>
+where
+    A: Acceptor,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = std::convert::Infallible;
+    type Future = ServerFuture;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let server = self.clone();
+        Box::pin(async move { Ok(server.handle(request).await) })
+    }
+}
+
+impl<A, B> tower_service::Service<Request<B>> for Server<A>
+where
+    A: Acceptor,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = std::convert::Infallible;
+    type Future = ServerFuture;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        hyper::service::Service::call(self, request)
+    }
+}

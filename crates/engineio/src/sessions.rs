@@ -1,0 +1,77 @@
+//! Which session has which id.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dashmap::DashMap;
+use engineio_proto::Sid;
+use tokio::sync::Notify;
+
+use crate::SessionHandle;
+
+/// All sessions of a server, from the first request to the last packet.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    by_sid: DashMap<Sid, SessionHandle>,
+    /// No new ones; whoever waits for the last one to go is told.
+    closing: AtomicBool,
+    empty: Notify,
+}
+
+impl Sessions {
+    /// Adds a session. `false` if the id is taken or the server is being closed.
+    pub(crate) fn insert(&self, handle: SessionHandle) -> bool {
+        use dashmap::Entry;
+
+        match self.by_sid.entry(handle.sid().clone()) {
+            Entry::Occupied(_) => return false,
+            Entry::Vacant(entry) => entry.insert(handle.clone()),
+        };
+        // Looked at after the insertion: either this sees the flag, or closing sees the session.
+        if self.is_closing() {
+            self.remove(handle.sid());
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn get(&self, sid: &str) -> Option<SessionHandle> {
+        self.by_sid.get(sid).map(|entry| entry.value().clone())
+    }
+
+    pub(crate) fn remove(&self, sid: &Sid) {
+        self.by_sid.remove(sid);
+        if self.is_closing() && self.by_sid.is_empty() {
+            self.empty.notify_waiters();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_sid.len()
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Takes no more sessions and returns those there are.
+    pub(crate) fn begin_closing(&self) -> Vec<SessionHandle> {
+        self.closing.store(true, Ordering::SeqCst);
+        self.by_sid
+            .iter()
+            .map(|entry| entry.value().clone())
+            .collect()
+    }
+
+    /// Waits until all sessions are gone.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let notified = self.empty.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.by_sid.is_empty() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}

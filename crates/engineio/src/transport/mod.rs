@@ -1,0 +1,4 @@
+//! The two ways to a client.
+
+pub(crate) mod io;
+pub(crate) mod websocket;

@@ -1,0 +1,226 @@
+//! WebSocket: the only file that names tungstenite.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use engineio_proto::{CloseReason, Data, Dialect, Encoded, Str, frame};
+use futures_util::{Sink, Stream};
+use hyper::upgrade::Upgraded;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message,
+        error::{CapacityError, ProtocolError},
+        protocol::{
+            CloseFrame, Role, WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{CloseCode, Data as DataCode, OpCode},
+            },
+        },
+    },
+};
+
+use super::io::Io;
+
+/// The value of `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key` (RFC 6455, section 4.2.2).
+pub(crate) fn accept_key(key: &[u8]) -> String {
+    tokio_tungstenite::tungstenite::handshake::derive_accept_key(key)
+}
+
+/// The server's end of one WebSocket.
+#[derive(Debug)]
+pub(crate) struct WebSocket {
+    stream: WebSocketStream<Io>,
+    /// Bytes written since everything was last flushed.
+    unflushed: usize,
+    /// Our close frame is on its way; what still comes in is thrown away.
+    closing: bool,
+    ended: bool,
+}
+
+/// What comes out of a WebSocket.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Message(Data),
+    /// The end, by a close frame or a broken connection.
+    End(CloseReason),
+}
+
+impl WebSocket {
+    /// Takes over an upgraded connection. No message larger than `max_payload` bytes gets in.
+    pub(crate) async fn new(upgraded: Upgraded, max_payload: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_message_size(Some(max_payload))
+            .max_frame_size(Some(max_payload));
+        let (io, read) = Io::new(upgraded);
+        let stream =
+            WebSocketStream::from_partially_read(io, read.into(), Role::Server, Some(config)).await;
+        Self {
+            stream,
+            unflushed: 0,
+            closing: false,
+            ended: false,
+        }
+    }
+
+    /// The next message. After [`Incoming::End`] nothing comes.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if self.ended {
+            return Poll::Pending;
+        }
+        loop {
+            let message = match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
+                Some(Ok(Message::Text(text))) => match Str::try_from(tungstenite_bytes(text)) {
+                    Ok(text) => Data::Text(text),
+                    // tungstenite has checked it already
+                    Err(_) => return Poll::Ready(self.fail(cx, CloseCode::Invalid)),
+                },
+                Some(Ok(Message::Binary(bytes))) => Data::Binary(bytes),
+                // Control frames are answered by tungstenite.
+                Some(Ok(_)) => continue,
+                None => return Poll::Ready(self.end(CloseReason::TransportClose)),
+                Some(Err(error)) => {
+                    return Poll::Ready(match close_code(&error) {
+                        Some(code) => self.fail(cx, code),
+                        None => self.end(broken_by(&error)),
+                    });
+                }
+            };
+            if !self.closing {
+                return Poll::Ready(Incoming::Message(message));
+            }
+        }
+    }
+
+    /// Whether more may be written before the next flush.
+    pub(crate) fn has_room(&self) -> bool {
+        self.unflushed < FLUSH_AT && !self.closing && !self.ended
+    }
+
+    /// Whether all that was written has gone to the kernel.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.unflushed == 0
+    }
+
+    /// Writes the frames of a message, without flushing.
+    pub(crate) fn write(
+        &mut self,
+        message: &Encoded,
+        dialect: &Dialect,
+    ) -> Result<(), CloseReason> {
+        for data in frame::encode(message, dialect) {
+            let (bytes, opcode) = match data {
+                Data::Text(text) => (text.into_bytes(), DataCode::Text),
+                Data::Binary(bytes) => (bytes, DataCode::Binary),
+            };
+            self.write_frame(Frame::message(bytes, OpCode::Data(opcode), true))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a control packet of Engine.IO, without flushing.
+    pub(crate) fn write_text(&mut self, text: Str) -> Result<(), CloseReason> {
+        self.write_frame(Frame::message(
+            text.into_bytes(),
+            OpCode::Data(DataCode::Text),
+            true,
+        ))
+    }
+
+    /// Moves what was written to the kernel.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        if self.unflushed == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        self.unflushed = 0;
+        Poll::Ready(flushed.map_err(|_| CloseReason::TransportError))
+    }
+
+    /// Says goodbye with an empty close frame and waits for the peer's, so that what was written
+    /// before is not lost to a connection reset. The caller limits the time.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.closing && !self.ended {
+            self.closing = true;
+            if Pin::new(&mut self.stream)
+                .start_send(Message::Close(None))
+                .is_err()
+            {
+                self.ended = true;
+            }
+        }
+        // An error here shows up in the read below.
+        let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        while !self.ended {
+            if let Incoming::End(_) = ready!(self.poll_read(cx)) {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn write_frame(&mut self, frame: Frame) -> Result<(), CloseReason> {
+        self.unflushed += frame.len();
+        Pin::new(&mut self.stream)
+            .start_send(Message::Frame(frame))
+            .map_err(|_| CloseReason::TransportError)
+    }
+
+    /// Tells the peer what was wrong, as far as that goes without waiting.
+    fn fail(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Incoming {
+        let goodbye = CloseFrame {
+            code,
+            reason: "".into(),
+        };
+        if Pin::new(&mut self.stream)
+            .start_send(Message::Close(Some(goodbye)))
+            .is_ok()
+        {
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        }
+        self.end(CloseReason::TransportError)
+    }
+
+    fn end(&mut self, reason: CloseReason) -> Incoming {
+        self.ended = true;
+        Incoming::End(reason)
+    }
+}
+
+/// Allocated for every connection; larger messages let it grow.
+const READ_BUFFER: usize = 2 * 1024;
+
+/// Written before this much has collected, a frame would cost a system call of its own.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// How much is handed to the socket before it must have gone to the kernel.
+const FLUSH_AT: usize = 64 * 1024;
+
+fn tungstenite_bytes(text: tokio_tungstenite::tungstenite::Utf8Bytes) -> bytes::Bytes {
+    text.into()
+}
+
+/// The code to close with, for errors after which the peer still listens.
+fn close_code(error: &Error) -> Option<CloseCode> {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(CloseCode::Size),
+        Error::Utf8(_) => Some(CloseCode::Invalid),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(CloseCode::Protocol),
+        _ => None,
+    }
+}
+
+/// A connection that ends without a close frame has been closed by the peer, as the official
+/// server sees it; anything else is an error.
+fn broken_by(error: &Error) -> CloseReason {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::TransportClose,
+        _ => CloseReason::TransportError,
+    }
+}

@@ -1,0 +1,215 @@
+//! What stands in the JSON of a binary packet where an attachment belongs:
+//! `{"_placeholder":true,"num":0}`.
+//!
+//! Any object with `_placeholder` set to `true` is one, whatever the order of its members and
+//! whatever else it holds: clients that keep objects in hash tables send `num` first. All of them
+//! are brought into the form above as they arrive, so that a reader who sees the first member of
+//! an object knows what it is.
+
+use std::fmt::Write as _;
+
+use crate::json;
+
+/// The first member of every placeholder.
+pub(crate) const MARK: &str = "_placeholder";
+/// The second and last one.
+pub(crate) const NUM: &str = "num";
+
+/// A placeholder that names no attachment.
+#[derive(Debug)]
+pub(crate) struct Illegal;
+
+/// Appends a placeholder.
+pub(crate) fn push(out: &mut String, num: usize) {
+    // writing to a string cannot fail
+    let _ = write!(out, "{{\"{MARK}\":true,\"{NUM}\":{num}}}");
+}
+
+/// Checks all placeholders in a valid JSON text against the number of attachments, brings them
+/// into their usual form and adds `shift` to their numbers. `None` if that changes nothing.
+///
+/// An attachment may be named twice or not at all.
+pub(crate) fn normalise(
+    json: &str,
+    attachments: usize,
+    shift: usize,
+) -> Result<Option<String>, Illegal> {
+    let found = find(json, attachments)?;
+    if shift == 0 && found.iter().all(|it| it.is_usual(json)) {
+        return Ok(None);
+    }
+    let mut out = String::with_capacity(json.len() + 2 * found.len());
+    let mut copied = 0;
+    for it in found {
+        out.push_str(&json[copied..it.start]);
+        push(&mut out, it.num + shift);
+        copied = it.end;
+    }
+    out.push_str(&json[copied..]);
+    Ok(Some(out))
+}
+
+struct Placeholder {
+    start: usize,
+    end: usize,
+    num: usize,
+}
+
+impl Placeholder {
+    fn is_usual(&self, json: &str) -> bool {
+        json[self.start..self.end]
+            .strip_prefix("{\"_placeholder\":true,\"num\":")
+            .and_then(|rest| rest.strip_suffix('}'))
+            .is_some_and(|num| num.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+}
+
+/// An object that has not been closed yet. Small, for a hostile text is nothing but these.
+struct Open {
+    start: usize,
+    num: Option<u32>,
+    marked: bool,
+}
+
+/// One walk along the text with a stack of open objects; as deep as the text likes.
+fn find(json: &str, attachments: usize) -> Result<Vec<Placeholder>, Illegal> {
+    let bytes = json.as_bytes();
+    let mut open: Vec<Open> = Vec::new();
+    let mut found: Vec<Placeholder> = Vec::new();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let start = at;
+        at += 1;
+        match byte {
+            b'{' => open.push(Open {
+                start,
+                num: None,
+                marked: false,
+            }),
+            b'}' => {
+                if let Some(object) = open.pop()
+                    && object.marked
+                {
+                    let num = object.num.map_or(usize::MAX, |num| num as usize);
+                    if num >= attachments {
+                        return Err(Illegal);
+                    }
+                    // what else the object holds goes with it
+                    while found.pop_if(|inner| inner.start > object.start).is_some() {}
+                    found.push(Placeholder {
+                        start: object.start,
+                        end: at,
+                        num,
+                    });
+                }
+            }
+            b'"' => {
+                at = json::string_end(bytes, start);
+                let colon = json::skip_blanks(bytes, at);
+                // in valid JSON a string before a colon is the name of a member
+                if bytes.get(colon) == Some(&b':')
+                    && let Some(object) = open.last_mut()
+                {
+                    let value = &json[json::skip_blanks(bytes, colon + 1)..];
+                    if is_string(&json[start..at], MARK) {
+                        object.marked = value.starts_with("true");
+                    } else if is_string(&json[start..at], NUM) {
+                        object.num = natural(value);
+                    }
+                    at = colon + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a JSON string stands for this text.
+fn is_string(string: &str, text: &str) -> bool {
+    &string[1..string.len() - 1] == text
+        || (string.contains('\\') && json::unescape(string).is_some_and(|it| it == text))
+}
+
+/// The number at the start of a text, if it is a plain run of digits.
+fn natural(json: &str) -> Option<u32> {
+    let digits = json.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, rest) = json.split_at(digits);
+    if rest.starts_with(['.', 'e', 'E']) {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalised(json: &str, attachments: usize) -> Option<String> {
+        normalise(json, attachments, 0).unwrap()
+    }
+
+    #[test]
+    fn the_usual_form_stays() {
+        for json in [
+            r#"["a",{"_placeholder":true,"num":0},{"b":[{"_placeholder":true,"num":1}]}]"#,
+            r#"["a",{"_placeholder":true,"num":1}]"#,
+            r#"["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#,
+            r#"["a",{"_placeholder":false,"num":7},{"_placeholder":1},{"num":"x"}]"#,
+            r#"["_placeholder",true,"num",9]"#,
+            r#"["a",{"x":"{\"_placeholder\":true,\"num\":9}"}]"#,
+        ] {
+            assert_eq!(normalised(json, 2), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn other_forms_become_the_usual_one() {
+        let usual = r#"["a",{"_placeholder":true,"num":1},2]"#;
+        for json in [
+            r#"["a",{"num":1,"_placeholder":true},2]"#,
+            r#"["a",{ "_placeholder" : true , "num" : 1 },2]"#,
+            r#"["a",{"_placeholder":true,"num":1,"more":[{}]},2]"#,
+            r#"["a",{"_placeholder":true,"num":1,"more":{"_placeholder":true,"num":0}},2]"#,
+            r#"["a",{"\u005fplaceholder":true,"n\u0075m":1},2]"#,
+            r#"["a",{"_placeholder":false,"num":0,"num":1,"_placeholder":true},2]"#,
+        ] {
+            assert_eq!(normalised(json, 2).unwrap(), usual, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_names_an_attachment_or_is_illegal() {
+        for num in [
+            "\"splice\"",
+            "\"0\"",
+            "2",
+            "-1",
+            "0.5",
+            "1e0",
+            "null",
+            "{}",
+            "99999999999",
+        ] {
+            let json = format!(r#"["a",[[{{"_placeholder":true,"num":{num}}}]]]"#);
+            assert!(normalise(&json, 2, 0).is_err(), "{num}");
+        }
+        assert!(normalise(r#"[{"_placeholder":true}]"#, 2, 0).is_err());
+    }
+
+    #[test]
+    fn numbers_can_be_shifted() {
+        let json = r#"{"_placeholder":true,"num":0},{"num":0},{"_placeholder":true,"num":9}"#;
+        assert_eq!(
+            normalise(json, 10, 3).unwrap().unwrap(),
+            r#"{"_placeholder":true,"num":3},{"num":0},{"_placeholder":true,"num":12}"#
+        );
+    }
+
+    #[test]
+    fn depth_does_not_matter() {
+        let deep = 100_000;
+        let json = "{\"a\":".repeat(deep) + r#"{"num":0,"_placeholder":true}"# + &"}".repeat(deep);
+        assert!(normalised(&json, 1).is_some());
+    }
+}
