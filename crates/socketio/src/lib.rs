@@ -1,1 +1,71 @@
-//! socketio
+//! Socket.IO server for hyper and tower. It speaks protocol 5 and 4, so to every official client
+//! from 1.0 to 4.8, over WebSocket and HTTP long-polling.
+//!
+//! A chat server:
+//!
+//! ```no_run
+//! use socketio::{SocketIo, handler::Data};
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let io = SocketIo::new();
+//!     io.on("chat message", async |io: SocketIo, Data(text): Data<String>| {
+//!         io.emit("chat message", &text)
+//!     });
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     socketio::serve(listener, io.service()).await
+//! }
+//! ```
+//!
+//! | To | see |
+//! |---|---|
+//! | write handlers | [`handler`] |
+//! | let clients in or not | [`Namespace::middleware`] |
+//! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
+//! | wait for an answer | [`Socket::emit_with_ack`] |
+//! | set limits and options | [`Builder`], [`Config`] |
+//! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
+//! | shut down | [`SocketIo::close`] |
+//!
+//! # Promises
+//!
+//! - No event is lost or reordered between the connection and the handlers: what a client sends
+//!   right behind its CONNECT waits for the connection handlers, and handlers of a socket start in
+//!   the order of arrival.
+//! - Nothing is silent: arguments of the wrong shape, errors and panics of handlers answer the
+//!   client if it waits for an answer, and reach the [error hook](SocketIo::on_error).
+//! - Everything that a client can make the server keep is bounded; see [`Builder`] and [`Config`].
+//! - A client that breaks the protocol is disconnected, and nobody else notices.
+#![forbid(unsafe_code)]
+
+mod ack;
+mod broadcast;
+mod client;
+mod error;
+pub mod handler;
+mod handshake;
+mod in_flight;
+mod namespace;
+mod reason;
+mod server;
+mod snapshot;
+mod socket;
+
+pub use engineio::{
+    Config, Cookie, Cors, HttpCompression, Peer, Refusal, Serve, Server, SessionHandle, Str,
+    Transport, Version, serve,
+};
+pub use socketio_adapter::Room;
+pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs};
+
+pub use self::{
+    ack::AckFuture,
+    broadcast::{BroadcastOperator, IntoRooms, Volatile},
+    client::Client,
+    error::{AckError, BoxError, ConnectError, EmitError, ErrorReply, ErrorReport, HandlerError},
+    handshake::Handshake,
+    namespace::Namespace,
+    reason::DisconnectReason,
+    server::{Builder, SocketIo},
+    socket::{Extensions, Socket},
+};

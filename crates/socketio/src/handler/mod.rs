@@ -1,0 +1,274 @@
+#![doc = include_str!("../docs/handlers.md")]
+
+mod context;
+pub mod extract;
+pub mod reply;
+
+use std::{
+    any::Any,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+};
+
+use futures_util::FutureExt as _;
+
+pub use self::{
+    context::{Connect, Context, Disconnect, Event},
+    extract::{AckSender, Auth, Data, EventName, FromContext, Query, State, TryData},
+    reply::{Answer, IntoReply, IntoResult, Reply},
+};
+use crate::{
+    ConnectError, Socket,
+    error::{BoxError, HandlerError},
+    snapshot::Watched,
+};
+
+/// An async function or closure whose parameters are all [extractors](extract::FromContext) for
+/// this kind of [context](Context). Implemented for functions of up to eight parameters; see the
+/// [module](self).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot handle this",
+    label = "not a handler for `{C}`",
+    note = "a handler is an async function or closure of up to eight parameters, each of which is an extractor",
+    note = "its future must be `Send` and must not borrow from the closure",
+    note = "see the documentation of `socketio::handler`"
+)]
+pub trait Handler<C, T>: Send + Sync + 'static {
+    /// What it returns.
+    type Output;
+
+    /// What runs it.
+    type Future: Future<Output = Self::Output> + Send + 'static;
+
+    /// Gets the parameters and calls the function.
+    ///
+    /// # Errors
+    ///
+    /// If a parameter cannot be had.
+    fn call(&self, context: &C) -> Result<Self::Future, BoxError>;
+}
+
+macro_rules! impl_handler {
+    ($($T:ident)*) => {
+        impl<F, Fut, C, $($T,)*> Handler<C, ($($T,)*)> for F
+        where
+            F: Fn($($T),*) -> Fut + Send + Sync + 'static,
+            Fut: Future + Send + 'static,
+            C: Context,
+            $($T: FromContext<C>,)*
+        {
+            type Output = Fut::Output;
+            type Future = Fut;
+
+            #[allow(unused_variables, reason = "a function without parameters")]
+            fn call(&self, context: &C) -> Result<Fut, BoxError> {
+                Ok(self($($T::from_context(context).map_err(Into::into)?),*))
+            }
+        }
+    };
+}
+
+impl_handler!();
+impl_handler!(T1);
+impl_handler!(T1 T2);
+impl_handler!(T1 T2 T3);
+impl_handler!(T1 T2 T3 T4);
+impl_handler!(T1 T2 T3 T4 T5);
+impl_handler!(T1 T2 T3 T4 T5 T6);
+impl_handler!(T1 T2 T3 T4 T5 T6 T7);
+impl_handler!(T1 T2 T3 T4 T5 T6 T7 T8);
+
+/// A handler at work. Whatever comes of it has been told to whom it concerns when it is done.
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A middleware at work.
+pub(crate) type Admission = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
+
+/// A handler without its type. It gives nothing to run if it could not be called; the error hook
+/// knows by then.
+pub(crate) type Erased<C> = Arc<dyn Fn(&C) -> Option<Task> + Send + Sync>;
+
+pub(crate) type Middleware = Arc<dyn Fn(&Connect) -> Result<Admission, ConnectError> + Send + Sync>;
+
+/// The handlers of a namespace.
+#[derive(Clone, Default)]
+pub(crate) struct Handlers {
+    pub(crate) middlewares: Vec<Middleware>,
+    pub(crate) connect: Vec<Erased<Connect>>,
+    pub(crate) disconnect: Vec<Erased<Disconnect>>,
+    pub(crate) events: Events,
+}
+
+impl std::fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handlers").finish_non_exhaustive()
+    }
+}
+
+/// Handlers by the event that they are for, each list in the order of registration.
+#[derive(Clone, Default)]
+pub(crate) struct Events(std::collections::HashMap<Box<str>, Vec<Erased<Event>>>);
+
+impl Events {
+    pub(crate) fn add<H, T>(&mut self, event: &str, handler: H)
+    where
+        H: Handler<Event, T, Output: IntoReply>,
+    {
+        let handlers = self.0.entry(event.into()).or_default();
+        handlers.push(erase_event(handler));
+    }
+
+    pub(crate) fn get(&self, event: &str) -> &[Erased<Event>] {
+        self.0.get(event).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Adds a handler for an event to a table.
+///
+/// # Panics
+///
+/// If no client can send the event.
+pub(crate) fn add_event<H, T>(table: &Watched<Events>, event: &str, handler: H)
+where
+    H: Handler<Event, T, Output: IntoReply>,
+{
+    check_name(event);
+    table.update(|events| events.add(event, handler));
+}
+
+/// # Panics
+///
+/// If no client can send the event.
+pub(crate) fn check_name(event: &str) {
+    assert!(
+        !socketio_proto::is_reserved(event),
+        "clients cannot send `{event}`; see `on_connection` and `on_disconnect`"
+    );
+}
+
+fn erase_event<H, T>(handler: H) -> Erased<Event>
+where
+    H: Handler<Event, T, Output: IntoReply>,
+{
+    Arc::new(move |event| {
+        let answer = Answer::new(event);
+        match guarded(|| handler.call(event)) {
+            Ok(Ok(future)) => Some(Box::pin(async move {
+                let run = async { answer.give(future.await) };
+                if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
+                    answer.panicked(&*panic);
+                }
+            })),
+            Ok(Err(rejection)) => {
+                answer.rejected(rejection);
+                None
+            }
+            Err(panic) => {
+                answer.panicked(&*panic);
+                None
+            }
+        }
+    })
+}
+
+/// A handler for something that nobody waits for an answer to.
+pub(crate) fn erase<C, H, T>(handler: H) -> Erased<C>
+where
+    C: Context,
+    H: Handler<C, T, Output: IntoResult>,
+{
+    Arc::new(move |context| {
+        let socket = context.socket().clone();
+        match guarded(|| handler.call(context)) {
+            Ok(Ok(future)) => Some(Box::pin(async move {
+                let run = async { future.await.into_result() };
+                match AssertUnwindSafe(run).catch_unwind().await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => socket.report(None, HandlerError::Failed(error)),
+                    Err(panic) => socket.report(None, panic_error(&*panic)),
+                }
+            })),
+            Ok(Err(rejection)) => {
+                socket.report(None, HandlerError::Extract(rejection));
+                None
+            }
+            Err(panic) => {
+                socket.report(None, panic_error(&*panic));
+                None
+            }
+        }
+    })
+}
+
+/// A middleware refuses also when it cannot be called or panics. What the client is told then says
+/// no more than it must.
+pub(crate) fn erase_middleware<H, T, E>(middleware: H) -> Middleware
+where
+    H: Handler<Connect, T, Output = Result<(), E>>,
+    E: Into<ConnectError>,
+{
+    Arc::new(move |context| {
+        let socket = context.socket().clone();
+        match guarded(|| middleware.call(context)) {
+            Ok(Ok(future)) => Ok(Box::pin(async move {
+                let run = async { future.await.map_err(Into::into) };
+                let outcome = AssertUnwindSafe(run).catch_unwind().await;
+                outcome.unwrap_or_else(|panic| Err(refuse_after_panic(&socket, &*panic)))
+            })),
+            Ok(Err(rejection)) => {
+                let refusal = ConnectError::new(rejection.to_string());
+                socket.report(None, HandlerError::Extract(rejection));
+                Err(refusal)
+            }
+            Err(panic) => Err(refuse_after_panic(&socket, &*panic)),
+        }
+    })
+}
+
+/// What a socket has to pass to be connected; nothing if there is no middleware.
+pub(crate) fn admission(handlers: &Arc<Handlers>, socket: &Socket) -> Option<Admission> {
+    if handlers.middlewares.is_empty() {
+        return None;
+    }
+    let handlers = handlers.clone();
+    let context = Connect {
+        socket: socket.clone(),
+    };
+    Some(Box::pin(async move {
+        for middleware in &handlers.middlewares {
+            middleware(&context)?.await?;
+        }
+        Ok(())
+    }))
+}
+
+fn refuse_after_panic(socket: &Socket, panic: &(dyn Any + Send)) -> ConnectError {
+    socket.report(None, panic_error(panic));
+    ConnectError::new(INTERNAL_ERROR)
+}
+
+/// Runs application code that must not take its connection down with it.
+pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(f))
+}
+
+pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> HandlerError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    HandlerError::Panicked(text.map(Into::into))
+}
+
+/// What a client is told of a panic.
+pub(crate) const INTERNAL_ERROR: &str = "internal error";
