@@ -20,10 +20,7 @@ use std::{env, io, process::ExitCode, sync::Arc, task::Context, time::Duration};
 use engineio::{Acceptor, CloseReason, Config, Connection, Cors, Handshake, SessionHandle};
 use hyper::service::service_fn;
 use serde_json::value::RawValue;
-use socketio::{
-    Args, Namespace, Socket, SocketIo,
-    handler::Auth,
-};
+use socketio::{Args, Namespace, Socket, SocketIo, handler::Auth};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -59,10 +56,11 @@ async fn run(port: u16) -> io::Result<()> {
     let engine = engineio::Server::new(config().path("/engine.io/"), Echo);
     let io = SocketIo::builder()
         .connect_timeout(Duration::from_secs(1))
+        .engine(|_| config().path("/socket.io/"))
         .build();
     serve_namespace(&io.of("/"));
     serve_namespace(&io.of("/custom"));
-    let socketio = io.server(config().path("/socket.io/"));
+    let socketio = io.service();
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on *:{}", listener.local_addr()?.port());

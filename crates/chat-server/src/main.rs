@@ -14,7 +14,7 @@ use std::{
 };
 
 use hyper::service::service_fn;
-use socketio::Server;
+use socketio::SocketIo;
 use tokio::net::TcpListener;
 
 use crate::config::{Command, Config, HELP};
@@ -49,9 +49,8 @@ async fn run(config: Config) -> io::Result<()> {
         Some(host) => println!("listening on {}", SocketAddr::new(host, port)),
     }
     let io = chat::chat();
-    let server = io.server(Default::default());
     let routes = {
-        let server = server.clone();
+        let server = io.service();
         let dir: Option<Arc<std::path::Path>> = config.static_dir.map(Into::into);
         service_fn(move |request| {
             let (server, dir) = (server.clone(), dir.clone());
@@ -65,7 +64,7 @@ async fn run(config: Config) -> io::Result<()> {
         })
     };
     socketio::serve(listener, routes)
-        .with_graceful_shutdown(shutdown(server, io))
+        .with_graceful_shutdown(shutdown(io))
         .await
 }
 
@@ -88,11 +87,10 @@ async fn listen(config: &Config) -> io::Result<TcpListener> {
 }
 
 /// Completes when the process is asked to end and the clients have been told.
-async fn shutdown(server: Server, io: socketio::SocketIo) {
+async fn shutdown(io: SocketIo) {
     asked_to_end().await;
     println!("closing");
-    io.close();
-    server.close(GRACE).await;
+    let _ = tokio::time::timeout(GRACE, io.close()).await;
 }
 
 #[cfg(unix)]

@@ -505,7 +505,15 @@ mod tests {
     /// Memory per idle connection is what people choose a server for.
     #[test]
     fn a_driver_stays_small() {
-        assert!(size_of::<Driver<Nothing>>() <= 448, "{} B", size_of::<Driver<Nothing>>());
-        assert!(size_of::<WebSocket>() <= 384, "{} B", size_of::<WebSocket>());
+        assert!(
+            size_of::<Driver<Nothing>>() <= 448,
+            "{} B",
+            size_of::<Driver<Nothing>>()
+        );
+        assert!(
+            size_of::<WebSocket>() <= 384,
+            "{} B",
+            size_of::<WebSocket>()
+        );
     }
 }
