@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use engineio_proto::{
-    CloseReason, Dialect, Open, Query, Sid, Violation,
+    CloseReason, Dialect, Open, Query, Sid, Version, Violation,
     payload::Framing,
     query::Transport,
     session::{Lane, Session, Settings},
@@ -235,6 +235,9 @@ impl<A: Acceptor> Server<A> {
             match tokio::time::timeout(server.0.settings.upgrade_timeout, on_upgrade).await {
                 Ok(Ok(upgraded)) => {
                     let socket = Box::new(WebSocket::new(upgraded, max_payload).await);
+                    if handle.version() == Version::V3 {
+                        tokio::time::sleep(SETTLING_TIME).await;
+                    }
                     server
                         .driver(handle, handshake, Lane::Socket, None, Some(socket))
                         .await;
@@ -454,6 +457,11 @@ impl<A: Acceptor> fmt::Debug for Server<A> {
             .finish_non_exhaustive()
     }
 }
+
+/// Programs of the time of version 3 tend to listen for messages only once their event loop has been
+/// through with the socket's opening (the official protocol suite does so too). A first message that
+/// arrives together with the 101 would be lost on them.
+const SETTLING_TIME: Duration = Duration::from_millis(2);
 
 /// A request that asks for a WebSocket in the way of RFC 6455, section 4.2.1.
 struct WebSocketRequest {
