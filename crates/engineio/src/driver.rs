@@ -338,7 +338,7 @@ impl<C: Connection> Driver<C> {
                     }
                     Some(Transmit::Message(message)) => {
                         self.handle.credit(&message);
-                        socket.write(&message, self.handle.dialect())
+                        socket.write(&message)
                     }
                 };
             }

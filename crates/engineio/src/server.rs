@@ -230,16 +230,23 @@ impl<A: Acceptor> Server<A> {
     ) -> Response<ResponseBody> {
         let server = self.clone();
         let max_payload = self.0.settings.max_payload;
+        let dialect = *handle.dialect();
         let on_upgrade = upgrade_of(parts);
         tokio::spawn(async move {
             match tokio::time::timeout(server.0.settings.upgrade_timeout, on_upgrade).await {
                 Ok(Ok(upgraded)) => {
-                    let socket = Box::new(WebSocket::new(upgraded, max_payload).await);
+                    let socket = WebSocket::new(upgraded, dialect, max_payload).await;
                     if handle.version() == Version::V3 {
                         tokio::time::sleep(SETTLING_TIME).await;
                     }
                     server
-                        .driver(handle, handshake, Lane::Socket, None, Some(socket))
+                        .driver(
+                            handle,
+                            handshake,
+                            Lane::Socket,
+                            None,
+                            Some(Box::new(socket)),
+                        )
                         .await;
                 }
                 _ => {
@@ -269,7 +276,7 @@ impl<A: Acceptor> Server<A> {
             return Err(Kind::ProtocolMismatch);
         }
         if transport == Transport::WebSocket {
-            return self.upgrade(parts, session);
+            return self.upgrade(parts, query, session);
         }
         if session.transport() != Transport::Polling {
             return Err(Kind::TransportMismatch);
@@ -291,9 +298,14 @@ impl<A: Acceptor> Server<A> {
     fn upgrade(
         &self,
         parts: &mut request::Parts,
+        query: &Query,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind> {
         let upgrade = WebSocketRequest::read(parts)?;
+        let dialect = Dialect {
+            base64_frames: query.base64(),
+            ..*session.dialect()
+        };
         let on_upgrade = upgrade_of(parts);
         let Settings {
             upgrade_timeout,
@@ -302,7 +314,7 @@ impl<A: Acceptor> Server<A> {
         } = *self.0.settings;
         tokio::spawn(async move {
             if let Ok(Ok(upgraded)) = tokio::time::timeout(upgrade_timeout, on_upgrade).await {
-                let socket = Box::new(WebSocket::new(upgraded, max_payload).await);
+                let socket = Box::new(WebSocket::new(upgraded, dialect, max_payload).await);
                 let _ = session.mailbox().push(Item::Socket(socket));
             }
         });
