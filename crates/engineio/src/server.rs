@@ -443,9 +443,12 @@ impl<A: Acceptor> Server<A> {
         }
         .packet();
         let version = handle.version();
+        let registered = Registered(sessions, &handle);
+        let connection = acceptor.accept(handle.clone(), handshake);
+        std::mem::forget(registered);
         Driver::new(Parts {
             session: Session::new(settings.clone(), version, lane, open, Instant::now()),
-            connection: acceptor.accept(handle.clone(), handshake),
+            connection,
             handle,
             sessions: sessions.clone(),
             jsonp,
@@ -514,6 +517,16 @@ impl WebSocketRequest {
 
     fn response(&self) -> Response<ResponseBody> {
         response::switching_protocols(&self.accept, self.subprotocol.as_ref())
+    }
+}
+
+/// Takes a session out of the table if the application panics before there is a driver to do so.
+struct Registered<'a>(&'a Sessions, &'a SessionHandle);
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.0.remove(self.1.sid());
+        self.1.mailbox().close();
     }
 }
 
