@@ -205,8 +205,8 @@ impl Client {
             return;
         }
         let Some(namespace) = self.io.namespace(name) else {
-            let version = self.session.version();
-            let packet = connect::connect_error(version, name, "Invalid namespace", None);
+            // The same for clients of protocol 4, as the official server has it.
+            let packet = connect::connect_error(Version::V4, name, "Invalid namespace", None);
             return self.session.send(packet);
         };
         let mut handlers = namespace.handlers().snapshot();
@@ -434,6 +434,17 @@ impl Client {
         });
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    #[cfg(test)]
+    pub(crate) fn socket(&self, namespace: &str) -> Option<Socket> {
+        self.position(namespace)
+            .map(|at| self.slots[at].socket.clone())
+    }
+
     fn position(&self, namespace: &str) -> Option<usize> {
         self.slots
             .iter()
@@ -472,8 +483,7 @@ impl Connection for Client {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
-            self.deadline = None;
-            self.session.close(CloseReason::ForcedClose);
+            self.close_by_force();
         }
         loop {
             while let Some(done) = self.in_flight.poll_finished(cx) {
@@ -590,6 +600,3 @@ impl Item {
 fn copy(text: Str) -> Box<str> {
     (*text).into()
 }
-
-#[cfg(test)]
-mod tests;

@@ -313,6 +313,13 @@ impl Socket {
         sender
     }
 
+    #[cfg(test)]
+    pub(crate) fn pending_acks(&self) -> usize {
+        self.rare()
+            .as_ref()
+            .map_or(0, |rare| rare.pending_acks.len())
+    }
+
     /// All middlewares have let the socket in.
     pub(crate) fn admit(&self) {
         let mut rare = self.rare();
