@@ -106,7 +106,14 @@ impl Client {
         }
     }
 
-    /// What others have done since the last turn.
+    /// Whether there is something to [catch up](Self::catch_up) with.
+    fn is_behind(&self) -> bool {
+        let is_kicked = |slot: &Slot| slot.stage.is_connected() && !slot.socket.connected();
+        self.joins_by_itself || self.slots.iter().any(is_kicked)
+    }
+
+    /// What others have done since the last turn. From now on they wake this connection when they
+    /// do something.
     fn catch_up(&mut self, cx: &mut Context<'_>) {
         if std::mem::take(&mut self.joins_by_itself) && !self.closed {
             let auth = auth_of_query(self.request.query());
@@ -274,7 +281,7 @@ impl Client {
             0 => Stage::Open,
             unfinished => Stage::Starting(unfinished),
         };
-        // From now on the socket wakes this connection when it is disconnected.
+        // The handlers may have disconnected it already.
         self.catch_up(cx);
     }
 
@@ -467,7 +474,9 @@ impl Connection for Client {
     }
 
     fn on_message(&mut self, message: Data, cx: &mut Context<'_>) {
-        self.catch_up(cx);
+        if self.is_behind() {
+            self.catch_up(cx);
+        }
         if self.closed {
             return;
         }

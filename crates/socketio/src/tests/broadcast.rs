@@ -31,6 +31,7 @@ async fn to_whom() {
     let mut peers = three(&io).await;
     let [a, b, c] = std::array::from_fn(|at| peers[at].socket());
     let namespace = io.of("/");
+    let (red, room) = (String::from("red"), Room::from("red"));
     let mut check = |sent: Result<(), _>, expected| {
         sent.unwrap();
         assert_eq!(counts(&mut peers), expected);
@@ -51,15 +52,9 @@ async fn to_whom() {
     check(c.to("red").emit("e", &()), [1, 1, 0]);
     check(c.in_(vec!["red"]).except("round").emit("e", &()), [0, 1, 0]);
     check(b.except(&["round"][..]).emit("e", &()), [0, 0, 1]);
-    check(namespace.to(String::from("red")).emit("e", &()), [1, 1, 0]);
-    check(
-        namespace.in_(&String::from("red")).emit("e", &()),
-        [1, 1, 0],
-    );
-    check(
-        namespace.except(&Room::from("red")).emit("e", &()),
-        [0, 0, 1],
-    );
+    check(namespace.to(red.clone()).emit("e", &()), [1, 1, 0]);
+    check(namespace.in_(&red).emit("e", &()), [1, 1, 0]);
+    check(namespace.except(&room).emit("e", &()), [0, 0, 1]);
     a.leave("red");
     check(io.to("red").emit("e", &()), [0, 1, 0]);
     b.disconnect();
