@@ -1,5 +1,9 @@
 //! What the official conformance suite of protocol version 5 checks, case by case: 32 cases, with
 //! the suite's settings (ping every 300 ms, 200 ms for the answer, 1 s to join a namespace).
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy sees no tests in the helpers of tests"
+)]
 
 mod common;
 

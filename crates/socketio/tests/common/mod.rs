@@ -1,5 +1,5 @@
 //! A Socket.IO server on a port of its own.
-#![allow(dead_code, unreachable_pub)] // each test file is a crate and uses a part of this
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test file is a crate and uses a part of this
 
 use std::{
     net::SocketAddr,
@@ -84,15 +84,18 @@ impl Log {
     pub async fn lines(&self, count: usize) -> Vec<String> {
         let wait = async {
             loop {
-                let mut lines = self.0.lock().unwrap();
-                if lines.len() >= count {
-                    return std::mem::take(&mut *lines);
+                if let Some(lines) = self.take_if(count) {
+                    return lines;
                 }
-                drop(lines);
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         within(TIME_LIMIT, "lines in the log", wait).await
+    }
+
+    fn take_if(&self, count: usize) -> Option<Vec<String>> {
+        let mut lines = self.0.lock().unwrap();
+        (lines.len() >= count).then(|| std::mem::take(&mut *lines))
     }
 }
 
