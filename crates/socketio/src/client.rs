@@ -420,8 +420,7 @@ impl Client {
             return;
         }
         self.deadline = None;
-        let waiting = &mut self.waiting;
-        self.slots.retain(|slot| {
+        self.slots.retain_mut(|slot| {
             match slot.stage {
                 Stage::Joining => {
                     slot.socket.refuse();
@@ -431,9 +430,10 @@ impl Client {
                     let reason = if slot.socket.left() {
                         reason
                     } else {
+                        slot.stage = Stage::Kicked;
                         DisconnectReason::ServerNamespaceDisconnect
                     };
-                    waiting.push(Item::Left(slot.socket.clone(), reason));
+                    self.waiting.push(Item::Left(slot.socket.clone(), reason));
                 }
                 Stage::Kicked => {}
             }

@@ -9,4 +9,6 @@ mod events;
 mod old_clients;
 mod order;
 mod peer;
+mod races;
+mod random;
 mod sizes;
