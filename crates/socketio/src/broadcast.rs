@@ -161,9 +161,21 @@ impl<T: Into<Room>, const N: usize> IntoRooms for [T; N] {
     }
 }
 
+impl<T: Into<Room> + Clone, const N: usize> IntoRooms for &[T; N] {
+    fn into_rooms(self) -> impl Iterator<Item = Room> {
+        self.as_slice().into_rooms()
+    }
+}
+
 impl<T: Into<Room>> IntoRooms for Vec<T> {
     fn into_rooms(self) -> impl Iterator<Item = Room> {
         self.into_iter().map(Into::into)
+    }
+}
+
+impl<T: Into<Room> + Clone> IntoRooms for &Vec<T> {
+    fn into_rooms(self) -> impl Iterator<Item = Room> {
+        self.as_slice().into_rooms()
     }
 }
 

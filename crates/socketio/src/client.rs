@@ -106,7 +106,14 @@ impl Client {
         }
     }
 
-    /// What others have done since the last turn.
+    /// Whether there is something to [catch up](Self::catch_up) with.
+    fn is_behind(&self) -> bool {
+        let is_kicked = |slot: &Slot| slot.stage.is_connected() && !slot.socket.connected();
+        self.joins_by_itself || self.slots.iter().any(is_kicked)
+    }
+
+    /// What others have done since the last turn. From now on they wake this connection when they
+    /// do something.
     fn catch_up(&mut self, cx: &mut Context<'_>) {
         if std::mem::take(&mut self.joins_by_itself) && !self.closed {
             let auth = auth_of_query(self.request.query());
@@ -205,8 +212,8 @@ impl Client {
             return;
         }
         let Some(namespace) = self.io.namespace(name) else {
-            let version = self.session.version();
-            let packet = connect::connect_error(version, name, "Invalid namespace", None);
+            // The same for clients of protocol 4, as the official server has it.
+            let packet = connect::connect_error(Version::V4, name, "Invalid namespace", None);
             return self.session.send(packet);
         };
         let mut handlers = namespace.handlers().snapshot();
@@ -274,7 +281,7 @@ impl Client {
             0 => Stage::Open,
             unfinished => Stage::Starting(unfinished),
         };
-        // From now on the socket wakes this connection when it is disconnected.
+        // The handlers may have disconnected it already.
         self.catch_up(cx);
     }
 
@@ -413,8 +420,7 @@ impl Client {
             return;
         }
         self.deadline = None;
-        let waiting = &mut self.waiting;
-        self.slots.retain(|slot| {
+        self.slots.retain_mut(|slot| {
             match slot.stage {
                 Stage::Joining => {
                     slot.socket.refuse();
@@ -424,14 +430,26 @@ impl Client {
                     let reason = if slot.socket.left() {
                         reason
                     } else {
+                        slot.stage = Stage::Kicked;
                         DisconnectReason::ServerNamespaceDisconnect
                     };
-                    waiting.push(Item::Left(slot.socket.clone(), reason));
+                    self.waiting.push(Item::Left(slot.socket.clone(), reason));
                 }
                 Stage::Kicked => {}
             }
             true
         });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    #[cfg(test)]
+    pub(crate) fn socket(&self, namespace: &str) -> Option<Socket> {
+        self.position(namespace)
+            .map(|at| self.slots[at].socket.clone())
     }
 
     fn position(&self, namespace: &str) -> Option<usize> {
@@ -456,7 +474,9 @@ impl Connection for Client {
     }
 
     fn on_message(&mut self, message: Data, cx: &mut Context<'_>) {
-        self.catch_up(cx);
+        if self.is_behind() {
+            self.catch_up(cx);
+        }
         if self.closed {
             return;
         }
@@ -472,8 +492,7 @@ impl Connection for Client {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
-            self.deadline = None;
-            self.session.close(CloseReason::ForcedClose);
+            self.close_by_force();
         }
         loop {
             while let Some(done) = self.in_flight.poll_finished(cx) {
@@ -590,6 +609,3 @@ impl Item {
 fn copy(text: Str) -> Box<str> {
     (*text).into()
 }
-
-#[cfg(test)]
-mod tests;

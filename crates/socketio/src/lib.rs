@@ -69,3 +69,6 @@ pub use self::{
     server::{Builder, SocketIo},
     socket::{Extensions, Socket},
 };
+
+#[cfg(test)]
+mod tests;

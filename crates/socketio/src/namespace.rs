@@ -280,8 +280,13 @@ impl ErrorHook {
 
     /// `false` if there is no hook.
     pub(crate) fn call(&self, report: &ErrorReport<'_>) -> bool {
-        let hook = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(hook) = hook.clone() else {
+        // Not under the lock: the hook may do anything.
+        let hook = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(hook) = hook else {
             return false;
         };
         if guarded(|| hook(report)).is_err() {

@@ -157,10 +157,12 @@ impl Socket {
     /// Joins rooms: one name, or a list of them. Before the socket is connected it is remembered,
     /// and forgotten if a middleware refuses the client.
     pub fn join(&self, rooms: impl IntoRooms) {
+        // Now, and not under a lock: the conversion may be the application's.
+        let rooms: Vec<Room> = rooms.into_rooms().collect();
         let mut rare = self.rare();
         if self.state() == CONNECTING {
             let early = &mut rare.get_or_insert_default().early_rooms;
-            for room in rooms.into_rooms() {
+            for room in rooms {
                 if !early.contains(&room) {
                     early.push(room);
                 }
@@ -168,8 +170,7 @@ impl Socket {
         } else {
             drop(rare);
             // a socket that was disconnected is not in the registry
-            let registry = self.namespace().registry();
-            registry.join(self.id(), rooms.into_rooms());
+            self.namespace().registry().join(self.id(), rooms);
         }
     }
 
@@ -313,7 +314,17 @@ impl Socket {
         sender
     }
 
+    #[cfg(test)]
+    pub(crate) fn pending_acks(&self) -> usize {
+        self.rare()
+            .as_ref()
+            .map_or(0, |rare| rare.pending_acks.len())
+    }
+
     /// All middlewares have let the socket in.
+    ///
+    /// The only place that holds two locks: what belongs to the state, then a shard of the
+    /// registry.
     pub(crate) fn admit(&self) {
         let mut rare = self.rare();
         let registry = self.namespace().registry();

@@ -86,6 +86,7 @@ impl IntoReply for () {
 impl<T: Any + ToArgs, E: Into<BoxError>> IntoReply for Result<T, E> {
     fn into_reply(self, answer: &Answer) -> Result<(), BoxError> {
         let value = self.map_err(Into::into)?;
+        // `()` is `ToArgs` like everything else, but leaves the answer to others.
         if (&value as &dyn Any).is::<()>() {
             answer.nothing();
         } else {

@@ -1,0 +1,14 @@
+//! The rules of the Socket.IO layer, without a port and without a driver: messages go in by hand,
+//! and what is sent is read from a detached session.
+
+mod acks;
+mod broadcast;
+mod connect;
+mod disconnect;
+mod events;
+mod old_clients;
+mod order;
+mod peer;
+mod races;
+mod random;
+mod sizes;

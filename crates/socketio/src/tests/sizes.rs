@@ -1,0 +1,13 @@
+//! What an idle connection weighs.
+
+use crate::{Client, handler::Event};
+
+#[test]
+fn a_connection_is_small() {
+    assert!(size_of::<Client>() <= 256, "{}", size_of::<Client>());
+}
+
+#[test]
+fn what_is_made_for_an_event_is_small() {
+    assert!(size_of::<Event>() <= 112, "{}", size_of::<Event>());
+}
