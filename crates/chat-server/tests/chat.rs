@@ -33,7 +33,11 @@ impl Chat {
             .expect("the program was built");
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
-        thread::spawn(move || stdout.lines().try_for_each(|line| sender.send(line.unwrap())));
+        thread::spawn(move || {
+            stdout
+                .lines()
+                .try_for_each(|line| sender.send(line.unwrap()))
+        });
         let listening = lines.recv_timeout(TIME).expect("it listens");
         let port = listening.rsplit(':').next().unwrap().parse().unwrap();
         assert!(listening.starts_with("listening on "), "{listening}");
@@ -93,11 +97,26 @@ async fn the_page_is_served_as_it_is() {
     let page = testkit::get(chat.addr, "/").await;
     assert_eq!(page.status, 200);
     assert_eq!(page.body, PAGE);
-    assert!(page.header("content-type").unwrap().starts_with("text/html"));
-    for path in ["/nothing", "/index.html", "/socket.io", "/socket.io/x", "/../Cargo.toml"] {
+    assert!(
+        page.header("content-type")
+            .unwrap()
+            .starts_with("text/html")
+    );
+    for path in [
+        "/nothing",
+        "/index.html",
+        "/socket.io",
+        "/socket.io/x",
+        "/../Cargo.toml",
+    ] {
         assert_eq!(testkit::get(chat.addr, path).await.status, 404, "{path}");
     }
-    assert_eq!(testkit::post(chat.addr, "/", "text/plain", "x").await.status, 404);
+    assert_eq!(
+        testkit::post(chat.addr, "/", "text/plain", "x")
+            .await
+            .status,
+        404
+    );
 }
 
 #[tokio::test]
@@ -142,7 +161,10 @@ async fn files_can_be_served_from_a_folder() {
     assert_eq!(testkit::get(chat.addr, "/index.html").await.body, PAGE);
     assert_eq!(testkit::get(chat.addr, "/nothing").await.status, 404);
     assert_eq!(testkit::get(chat.addr, "/../Cargo.toml").await.status, 404);
-    assert_eq!(testkit::get(chat.addr, "/%2e%2e/Cargo.toml").await.status, 404);
+    assert_eq!(
+        testkit::get(chat.addr, "/%2e%2e/Cargo.toml").await.status,
+        404
+    );
 }
 
 #[test]

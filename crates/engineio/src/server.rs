@@ -178,9 +178,12 @@ impl<A: Acceptor> Server<A> {
             Transport::WebSocket => Some(WebSocketRequest::read(parts)?),
             Transport::Polling => None,
         };
-        let dialect = Dialect::from_query(query)
+        let mut dialect = Dialect::from_query(query)
             .filter(|it| self.0.config.allow_eio3 || *it == Dialect::V4)
             .ok_or_else(|| Kind::UnsupportedProtocol(query.eio().map(str::to_owned)))?;
+        if upgrade.as_ref().is_some_and(|it| it.key_tells_time) {
+            dialect.suspect_twice_encoded_frames();
+        }
         let handshake = Arc::new(Handshake::new(parts, dialect.version));
         if let Some(allow) = &self.0.config.allow_request {
             allow(handshake.clone())
@@ -481,6 +484,8 @@ const SETTLING_TIME: Duration = Duration::from_millis(2);
 /// A request that asks for a WebSocket in the way of RFC 6455, section 4.2.1.
 struct WebSocketRequest {
     accept: String,
+    /// The key is `13-<milliseconds>` and not random: the client runs in Node.js and is a 1.x.
+    key_tells_time: bool,
     subprotocol: Option<http::HeaderValue>,
 }
 
@@ -511,6 +516,8 @@ impl WebSocketRequest {
         let first = offered.and_then(|list| list.to_str().ok()?.split(',').next());
         Ok(Self {
             accept: websocket::accept_key(key.as_bytes()),
+            // "13-" in base64
+            key_tells_time: key.as_bytes().starts_with(b"MTMt"),
             subprotocol: first.and_then(|name| name.trim().parse().ok()),
         })
     }
