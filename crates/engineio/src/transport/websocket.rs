@@ -75,8 +75,10 @@ impl WebSocket {
             .max_message_size(Some(max_payload))
             .max_frame_size(Some(max_payload));
         let (io, read) = Io::new(upgraded);
+        // A copy: moved, it would be the read buffer from now on, at the size of hyper's.
+        let read = read.to_vec();
         let stream =
-            WebSocketStream::from_partially_read(io, read.into(), Role::Server, Some(config)).await;
+            WebSocketStream::from_partially_read(io, read, Role::Server, Some(config)).await;
         Self {
             stream,
             dialect,
