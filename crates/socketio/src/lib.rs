@@ -42,6 +42,7 @@ mod ack;
 mod broadcast;
 mod client;
 mod error;
+mod extensions;
 pub mod handler;
 mod handshake;
 mod in_flight;
@@ -63,11 +64,12 @@ pub use self::{
     broadcast::{BroadcastOperator, IntoRooms, Volatile},
     client::Client,
     error::{AckError, BoxError, ConnectError, EmitError, ErrorReply, ErrorReport, HandlerError},
+    extensions::Extensions,
     handshake::Handshake,
     namespace::Namespace,
     reason::DisconnectReason,
     server::{Builder, SocketIo},
-    socket::{Extensions, Socket},
+    socket::Socket,
 };
 
 #[cfg(test)]
