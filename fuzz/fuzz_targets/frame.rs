@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
     let dialect = match choice & 2 {
         0 => Dialect::V4,
         _ => Dialect {
-            twice_in_frames: choice & 4 != 0,
+            frame_text: [TextCoding::Plain, TextCoding::Detect, TextCoding::Twice][usize::from(choice >> 2) % 3],
             base64_frames: choice & 8 != 0,
             ..Dialect::V3
         },

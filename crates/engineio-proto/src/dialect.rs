@@ -38,13 +38,13 @@ pub enum BodyShape {
     Text,
 }
 
-/// How often the text of a version 3 payload was encoded to UTF-8.
+/// How often text from and to a client of version 3 is encoded to UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextCoding {
     /// Once, as everywhere else.
     Plain,
-    /// Unknown: the client may be a 1.4 to 1.7 (twice) or a 2.x (once), and its URL does not tell.
-    /// What comes in is decoded once more if it can only have been encoded twice. What goes out
+    /// Unknown: in polling bodies the client may be a 1.4 to 1.7 (twice) or a 2.x (once), in frames a
+    /// 1.0 (twice) or a 1.1 to 1.3.7 (once), and its URL does not tell. What comes in is decoded once more if it can only have been encoded twice. What goes out
     /// is kept ASCII where the message allows it ([`Encoded::ascii`](crate::Encoded::ascii)).
     Detect,
     /// Twice, lengths in bytes: clients up to 1.3.7, told by their `t=<ms>-<n>` time stamp.
@@ -60,10 +60,12 @@ pub struct Dialect {
     pub body: BodyShape,
     /// The coding of text in polling bodies of the text shape, in both directions.
     pub text: TextCoding,
-    /// Whether text in WebSocket frames is encoded twice as well:
-    /// `EIO=2`, clients 1.0.
-    pub twice_in_frames: bool,
-    /// Whether binary WebSocket messages go to the client as `b4<base64>` text (`b64=1`).
+    /// The coding of text in WebSocket frames, in both directions. Clients 1.0 encode it twice
+    /// too; those in browsers say so with `EIO=2`, those in Node.js cannot be told from 1.1 to
+    /// 1.3.7.
+    pub frame_text: TextCoding,
+    /// Whether binary WebSocket messages go to the client as `b4<base64>` text: `b64=1` in the
+    /// request for the WebSocket, whatever the session's first request said.
     pub base64_frames: bool,
 }
 
@@ -73,7 +75,7 @@ impl Dialect {
         version: Version::V4,
         body: BodyShape::Text,
         text: TextCoding::Plain,
-        twice_in_frames: false,
+        frame_text: TextCoding::Plain,
         base64_frames: false,
     };
 
@@ -82,7 +84,7 @@ impl Dialect {
         version: Version::V3,
         body: BodyShape::Auto,
         text: TextCoding::Plain,
-        twice_in_frames: false,
+        frame_text: TextCoding::Plain,
         base64_frames: false,
     };
 
@@ -123,7 +125,11 @@ impl Dialect {
             version: Version::V3,
             body,
             text,
-            twice_in_frames: first,
+            frame_text: match text {
+                TextCoding::Twice if first => TextCoding::Twice,
+                TextCoding::Twice => TextCoding::Detect,
+                TextCoding::Plain | TextCoding::Detect => TextCoding::Plain,
+            },
             base64_frames: base64,
         })
     }
@@ -152,14 +158,14 @@ mod tests {
         assert_eq!(it.version, Version::V3);
         assert_eq!(it.body, BodyShape::Binary);
         assert_eq!(it.text, TextCoding::Twice);
-        assert!(it.twice_in_frames);
+        assert_eq!(it.frame_text, TextCoding::Twice);
     }
 
     #[test]
     fn clients_up_to_1_3_7_are_told_by_their_time_stamp() {
         let it = dialect("EIO=3&transport=polling&t=1427193600000-0");
         assert_eq!((it.body, it.text), (BodyShape::Binary, TextCoding::Twice));
-        assert!(!it.twice_in_frames);
+        assert_eq!(it.frame_text, TextCoding::Detect);
         let it = dialect("EIO=3&transport=polling&t=1427193600000-0&b64=1");
         assert_eq!((it.body, it.text), (BodyShape::Text, TextCoding::Twice));
         assert!(it.base64_frames);
@@ -169,6 +175,7 @@ mod tests {
     fn clients_from_1_4_on_are_not_told_apart() {
         let it = dialect("EIO=3&transport=polling&t=Q87nR_u");
         assert_eq!((it.body, it.text), (BodyShape::Binary, TextCoding::Detect));
+        assert_eq!(it.frame_text, TextCoding::Plain);
         let it = dialect("EIO=3&transport=polling&t=Q87nR_u&b64=1");
         assert_eq!((it.body, it.text), (BodyShape::Text, TextCoding::Detect));
     }

@@ -13,7 +13,9 @@ use base64::{
 };
 use bytes::Bytes;
 
-use crate::{Data, Dialect, Encoded, Packet, PacketKind, Str, Version, Violation};
+use crate::{
+    Data, Dialect, Encoded, Packet, PacketKind, Str, Version, Violation, dialect::TextCoding,
+};
 
 /// Padding may be missing, as every client's decoder allows.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -36,10 +38,11 @@ pub fn decode(message: Data, dialect: &Dialect) -> Result<Packet, Violation> {
     match (message, dialect.version) {
         (Data::Text(text), Version::V4) => decode_text(text),
         (Data::Text(text), Version::V3) if text.starts_with('b') => decode_v3_base64(&text[1..]),
-        (Data::Text(text), Version::V3) if dialect.twice_in_frames => {
-            decode_text(decode_twice(&text).unwrap_or(text))
-        }
-        (Data::Text(text), Version::V3) => decode_text(text),
+        (Data::Text(text), Version::V3) => decode_text(match dialect.frame_text {
+            TextCoding::Plain => text,
+            TextCoding::Detect => decode_if_twice(text),
+            TextCoding::Twice => decode_twice(&text).unwrap_or(text),
+        }),
         (Data::Binary(bytes), Version::V4) => Ok(Packet::binary(bytes)),
         (Data::Binary(bytes), Version::V3) => decode_v3_binary(bytes),
     }
@@ -56,11 +59,7 @@ pub fn encode_control(packet: &Packet) -> Str {
 
 /// A message as the WebSocket messages it is made of, in order.
 pub fn encode<'a>(message: &'a Encoded, dialect: &Dialect) -> impl Iterator<Item = Data> + 'a {
-    let text = if dialect.twice_in_frames {
-        message.twice_encoded()
-    } else {
-        message.wire_text()
-    };
+    let text = encoded_text(message, dialect.frame_text);
     let dialect = *dialect;
     let attachment = move |index: usize| match dialect.version {
         Version::V4 => Data::Binary(message.attachments()[index].clone()),
@@ -71,6 +70,15 @@ pub fn encode<'a>(message: &'a Encoded, dialect: &Dialect) -> impl Iterator<Item
     };
     let attachments = (0..message.attachments().len()).map(attachment);
     text.cloned().map(Data::Text).into_iter().chain(attachments)
+}
+
+/// The text of a message in a coding.
+pub(crate) fn encoded_text(message: &Encoded, coding: TextCoding) -> Option<&Str> {
+    match coding {
+        TextCoding::Plain => message.wire_text(),
+        TextCoding::Detect => message.ascii(),
+        TextCoding::Twice => message.twice_encoded(),
+    }
 }
 
 /// Kind digit and data.

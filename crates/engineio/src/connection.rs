@@ -26,7 +26,8 @@ pub trait Acceptor: Send + Sync + 'static {
 /// from [`poll_progress`](Self::poll_progress).
 pub trait Connection: Send + 'static {
     /// Whether another message may be delivered now. While this is pending the driver keeps
-    /// answering heartbeats and stops reading once its small buffer is full.
+    /// answering heartbeats and stops reading once its small buffer is full. When the session
+    /// closes, the messages that came before are delivered even so.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())

@@ -338,7 +338,7 @@ impl<C: Connection> Driver<C> {
                     }
                     Some(Transmit::Message(message)) => {
                         self.handle.credit(&message);
-                        socket.write(&message, self.handle.dialect())
+                        socket.write(&message)
                     }
                 };
             }
@@ -390,8 +390,10 @@ impl<C: Connection> Driver<C> {
     fn leave(&mut self) {
         self.sessions.remove(self.handle.sid());
         for item in self.handle.mailbox().close() {
-            if let Item::Socket(socket) = item {
-                close_alone(socket);
+            match item {
+                Item::Send(message) => self.handle.credit(&message),
+                Item::Socket(socket) => close_alone(socket),
+                _ => {}
             }
         }
         self.handle.set_writable(false);

@@ -92,8 +92,10 @@ impl SessionHandle {
     /// dropped and the session closes with [`CloseReason::SlowClient`].
     pub fn send(&self, message: impl Into<Encoded>) {
         let message = message.into();
-        if self.charge(&message) {
-            let _ = self.0.mailbox.push(Item::Send(message));
+        if self.charge(&message)
+            && let Err(Item::Send(message)) = self.0.mailbox.push(Item::Send(message))
+        {
+            self.credit(&message);
         }
     }
 

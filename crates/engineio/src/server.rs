@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use engineio_proto::{
-    CloseReason, Dialect, Open, Query, Sid, Violation,
+    CloseReason, Dialect, Open, Query, Sid, Version, Violation,
     payload::Framing,
     query::Transport,
     session::{Lane, Session, Settings},
@@ -230,13 +230,23 @@ impl<A: Acceptor> Server<A> {
     ) -> Response<ResponseBody> {
         let server = self.clone();
         let max_payload = self.0.settings.max_payload;
+        let dialect = *handle.dialect();
         let on_upgrade = upgrade_of(parts);
         tokio::spawn(async move {
             match tokio::time::timeout(server.0.settings.upgrade_timeout, on_upgrade).await {
                 Ok(Ok(upgraded)) => {
-                    let socket = Box::new(WebSocket::new(upgraded, max_payload).await);
+                    let socket = WebSocket::new(upgraded, dialect, max_payload).await;
+                    if handle.version() == Version::V3 {
+                        tokio::time::sleep(SETTLING_TIME).await;
+                    }
                     server
-                        .driver(handle, handshake, Lane::Socket, None, Some(socket))
+                        .driver(
+                            handle,
+                            handshake,
+                            Lane::Socket,
+                            None,
+                            Some(Box::new(socket)),
+                        )
                         .await;
                 }
                 _ => {
@@ -266,7 +276,7 @@ impl<A: Acceptor> Server<A> {
             return Err(Kind::ProtocolMismatch);
         }
         if transport == Transport::WebSocket {
-            return self.upgrade(parts, session);
+            return self.upgrade(parts, query, session);
         }
         if session.transport() != Transport::Polling {
             return Err(Kind::TransportMismatch);
@@ -288,9 +298,14 @@ impl<A: Acceptor> Server<A> {
     fn upgrade(
         &self,
         parts: &mut request::Parts,
+        query: &Query,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind> {
         let upgrade = WebSocketRequest::read(parts)?;
+        let dialect = Dialect {
+            base64_frames: query.base64(),
+            ..*session.dialect()
+        };
         let on_upgrade = upgrade_of(parts);
         let Settings {
             upgrade_timeout,
@@ -299,7 +314,7 @@ impl<A: Acceptor> Server<A> {
         } = *self.0.settings;
         tokio::spawn(async move {
             if let Ok(Ok(upgraded)) = tokio::time::timeout(upgrade_timeout, on_upgrade).await {
-                let socket = Box::new(WebSocket::new(upgraded, max_payload).await);
+                let socket = Box::new(WebSocket::new(upgraded, dialect, max_payload).await);
                 let _ = session.mailbox().push(Item::Socket(socket));
             }
         });
@@ -428,9 +443,12 @@ impl<A: Acceptor> Server<A> {
         }
         .packet();
         let version = handle.version();
+        let registered = Registered(sessions, &handle);
+        let connection = acceptor.accept(handle.clone(), handshake);
+        std::mem::forget(registered);
         Driver::new(Parts {
             session: Session::new(settings.clone(), version, lane, open, Instant::now()),
-            connection: acceptor.accept(handle.clone(), handshake),
+            connection,
             handle,
             sessions: sessions.clone(),
             jsonp,
@@ -454,6 +472,11 @@ impl<A: Acceptor> fmt::Debug for Server<A> {
             .finish_non_exhaustive()
     }
 }
+
+/// Programs of the time of version 3 tend to listen for messages only once their event loop has been
+/// through with the socket's opening (the official protocol suite does so too). A first message that
+/// arrives together with the 101 would be lost on them.
+const SETTLING_TIME: Duration = Duration::from_millis(2);
 
 /// A request that asks for a WebSocket in the way of RFC 6455, section 4.2.1.
 struct WebSocketRequest {
@@ -494,6 +517,16 @@ impl WebSocketRequest {
 
     fn response(&self) -> Response<ResponseBody> {
         response::switching_protocols(&self.accept, self.subprotocol.as_ref())
+    }
+}
+
+/// Takes a session out of the table if the application panics before there is a driver to do so.
+struct Registered<'a>(&'a Sessions, &'a SessionHandle);
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.0.remove(self.1.sid());
+        self.1.mailbox().close();
     }
 }
 

@@ -1,4 +1,4 @@
-//! The Engine.IO helpers against a scripted server.
+//! The Engine.IO dance against a scripted server.
 
 mod common;
 

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::lenient_text;
-use crate::{Encoded, Packet, Str, Violation, dialect::TextCoding, frame, session::Transmit};
+use crate::{Packet, Str, Violation, dialect::TextCoding, frame, session::Transmit};
 
 /// The text framing: lengths count UTF-16 code units. Twice encoded text needs no rule of its own,
 /// as each of its characters is one code unit and stands for one byte.
@@ -19,7 +19,7 @@ pub(super) fn encode_text(items: &[Transmit], coding: TextCoding) -> Str {
         match item {
             Transmit::Control(packet) => push("", &frame::encode_control(packet)),
             Transmit::Message(message) => {
-                if let Some(text) = text_of(message, coding) {
+                if let Some(text) = frame::encoded_text(message, coding) {
                     push("", text);
                 }
                 for base64 in message.base64_attachments() {
@@ -144,14 +144,6 @@ impl BinaryPackets {
         let packet = tail.split_to(length);
         self.rest = tail;
         Ok(packet)
-    }
-}
-
-fn text_of(message: &Encoded, coding: TextCoding) -> Option<&Str> {
-    match coding {
-        TextCoding::Plain => message.wire_text(),
-        TextCoding::Detect => message.ascii(),
-        TextCoding::Twice => message.twice_encoded(),
     }
 }
 

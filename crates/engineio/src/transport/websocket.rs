@@ -35,6 +35,7 @@ pub(crate) fn accept_key(key: &[u8]) -> String {
 #[derive(Debug)]
 pub(crate) struct WebSocket {
     stream: WebSocketStream<Io>,
+    dialect: Dialect,
     /// Bytes written since everything was last flushed.
     unflushed: usize,
     phase: Phase,
@@ -62,7 +63,10 @@ pub(crate) enum Incoming {
 
 impl WebSocket {
     /// Takes over an upgraded connection. No message larger than `max_payload` bytes gets in.
-    pub(crate) async fn new(upgraded: Upgraded, max_payload: usize) -> Self {
+    ///
+    /// The dialect is the session's, but for `base64_frames`, which each transport of a session
+    /// asks for in its own request.
+    pub(crate) async fn new(upgraded: Upgraded, dialect: Dialect, max_payload: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
@@ -73,6 +77,7 @@ impl WebSocket {
             WebSocketStream::from_partially_read(io, read.into(), Role::Server, Some(config)).await;
         Self {
             stream,
+            dialect,
             unflushed: 0,
             phase: Phase::Open,
         }
@@ -118,12 +123,8 @@ impl WebSocket {
     }
 
     /// Writes the frames of a message, without flushing.
-    pub(crate) fn write(
-        &mut self,
-        message: &Encoded,
-        dialect: &Dialect,
-    ) -> Result<(), CloseReason> {
-        for data in frame::encode(message, dialect) {
+    pub(crate) fn write(&mut self, message: &Encoded) -> Result<(), CloseReason> {
+        for data in frame::encode(message, &self.dialect) {
             let (bytes, opcode) = match data {
                 Data::Text(text) => (text.into_bytes(), DataCode::Text),
                 Data::Binary(bytes) => (bytes, DataCode::Binary),

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Encoded;
 use crate::{
     Data, Dialect, PacketKind,
     dialect::BodyShape,

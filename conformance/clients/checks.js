@@ -1,0 +1,319 @@
+// The checks of a JavaScript client. One body for Node.js and for the pages of all generations: it
+// stands on nothing but the API that socket.io-client has had since 1.0, and is a classic script so
+// that a page can load it as it is.
+globalThis.runClientChecks = (function () {
+  "use strict";
+
+  const CHECK_LIMIT = 8000;
+  const QUIET = 300;
+  const BURST = 200;
+
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+  function assert(condition, message) {
+    if (!condition) {
+      throw new Error(message);
+    }
+  }
+
+  function show(value) {
+    const text = typeof value === "string" ? value : JSON.stringify(value) || String(value);
+    const short = text.length > 120 ? `${text.slice(0, 120)}… (${text.length})` : text;
+    return JSON.stringify(short).replace(/[^ -~]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  }
+
+  // Binary data of the expectations. What a client sends and gets in its place differs by runtime
+  // and generation.
+  class Bytes {
+    constructor(bytes) {
+      this.bytes = Uint8Array.from(bytes);
+    }
+  }
+
+  /** The value with every `Bytes` replaced by what the client takes for binary. */
+  function materialize(value, make) {
+    if (value instanceof Bytes) {
+      return make(value.bytes);
+    }
+    if (Array.isArray(value)) {
+      return value.map((item) => materialize(item, make));
+    }
+    if (value && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, materialize(item, make)]));
+    }
+    return value;
+  }
+
+  function bytesOf(value) {
+    if (value instanceof ArrayBuffer) {
+      return new Uint8Array(value);
+    }
+    return ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : null;
+  }
+
+  /** Where `actual` is not `expected`, or null. */
+  function difference(expected, actual, path) {
+    if (expected instanceof Bytes) {
+      const bytes = bytesOf(actual);
+      if (!bytes) {
+        return `${path}: ${show(actual)} instead of ${expected.bytes.length} bytes`;
+      }
+      if (bytes.length !== expected.bytes.length) {
+        return `${path}: ${bytes.length} bytes instead of ${expected.bytes.length}`;
+      }
+      const at = expected.bytes.findIndex((byte, index) => byte !== bytes[index]);
+      return at < 0 ? null : `${path}: byte ${at} is ${bytes[at]} instead of ${expected.bytes[at]}`;
+    }
+    if (expected === null || typeof expected !== "object") {
+      return expected === actual ? null : `${path}: ${show(actual)} instead of ${show(expected)}`;
+    }
+    if (!actual || typeof actual !== "object" || Array.isArray(expected) !== Array.isArray(actual)) {
+      return `${path}: ${show(actual)} instead of ${show(expected)}`;
+    }
+    const keys = Object.keys(expected);
+    if (keys.length !== Object.keys(actual).length) {
+      return `${path}: ${Object.keys(actual).length} members instead of ${keys.length}`;
+    }
+    return keys.reduce((found, key) => found || difference(expected[key], actual[key], `${path}.${key}`), null);
+  }
+
+  function assertSame(expected, actual, what) {
+    const found = difference(expected, actual, what);
+    assert(!found, found);
+  }
+
+  /** Everything that one client socket reports, in order, to be taken one by one. */
+  class Events {
+    constructor(socket, names) {
+      this.queue = [];
+      this.waiting = [];
+      names.forEach((name) => socket.on(name, (...args) => this.push({ name, args })));
+    }
+
+    push(event) {
+      const waiting = this.waiting.shift();
+      if (waiting) {
+        waiting(event);
+      } else {
+        this.queue.push(event);
+      }
+    }
+
+    take() {
+      return this.queue.length
+        ? Promise.resolve(this.queue.shift())
+        : new Promise((resolve) => this.waiting.push(resolve));
+    }
+
+    async expect(name) {
+      const event = await this.take();
+      assert(event.name === name, `"${event.name}" (${describe(event.args)}) instead of "${name}"`);
+      return event.args;
+    }
+  }
+
+  function describe(args) {
+    return args.map((arg) => (arg instanceof Error ? `${arg.message} ${arg.description || ""}` : show(arg))).join(", ");
+  }
+
+  const EVENTS = ["connect", "disconnect", "connect_error", "error", "message-back"];
+
+  /** One connection of the client under test. */
+  class Client {
+    constructor(env, extra) {
+      this.env = env;
+      const options = Object.assign({ forceNew: true, reconnection: false, timeout: 5000 }, env.options, extra);
+      this.socket = env.io(env.url, options);
+      this.events = new Events(this.socket, EVENTS);
+      this.assertTransport(env.transports.first, "at first");
+    }
+
+    get transport() {
+      return this.socket.io.engine.transport.name;
+    }
+
+    assertTransport(expected, when) {
+      assert(this.transport === expected, `transport ${when}: ${this.transport} instead of ${expected}`);
+    }
+
+    /** Waits until the client is connected and on the transport that it is to stay on. */
+    async settle() {
+      await this.events.expect("connect");
+      while (this.transport !== this.env.transports.last) {
+        await sleep(10);
+      }
+    }
+
+    async echo(...args) {
+      this.socket.emit("message", ...materialize(args, this.env.makeBinary));
+      assertSame(args, await this.events.expect("message-back"), "echo");
+    }
+
+    acknowledgement(...args) {
+      return new Promise((resolve) => {
+        this.socket.emit("message-with-ack", ...materialize(args, this.env.makeBinary), (...back) => resolve(back));
+      });
+    }
+
+    assertReason([reason], ...allowed) {
+      assert(allowed.includes(reason), `reason ${show(reason)} instead of ${allowed.join(" or ")}`);
+    }
+
+    close() {
+      this.socket.io.reconnection(false);
+      this.socket.disconnect();
+      // The manager stays open as long as it has another namespace.
+      this.socket.io.engine.close();
+    }
+  }
+
+  function attachments() {
+    const every = Array.from({ length: 256 }, (_, byte) => byte);
+    const large = Array.from({ length: 70_000 }, (_, index) => (index * 31 + (index >> 8)) & 255);
+    return { every: new Bytes(every), large: new Bytes(large), high: new Bytes([255, 128, 129, 0, 254]) };
+  }
+
+  function numbered(count, parts) {
+    return Array.from({ length: count }, (_, index) => `${index} ${parts[index % parts.length]}`);
+  }
+
+  const CHECKS = {
+    async text(client) {
+      const { text, long } = client.env.samples;
+      await client.settle();
+      for (const sample of text) {
+        await client.echo(sample);
+      }
+      await client.echo(...text, { [text[3]]: [text[4], { deep: text[2] }] }, 1.5, true, null);
+      await client.echo(long.unit.repeat(long.times));
+      await client.echo();
+    },
+
+    async binary(client) {
+      const { every, large, high } = attachments();
+      await client.settle();
+      await client.echo(every);
+      await client.echo(large);
+      await client.echo({ a: [high, "é", { b: every }], c: 1 }, "😀", high, large);
+      if (client.env.makeBlob) {
+        client.socket.emit("message", client.env.makeBlob(every.bytes), "汉字");
+        assertSame([every, "汉字"], await client.events.expect("message-back"), "blob");
+      }
+    },
+
+    async ack(client) {
+      const { text } = client.env.samples;
+      const { every, high } = attachments();
+      await client.settle();
+      assertSame([], await client.acknowledgement(), "ack without arguments");
+      assertSame([...text, 7], await client.acknowledgement(...text, 7), "ack of text");
+      const nested = [{ a: [high, "é"] }, every];
+      assertSame(nested, await client.acknowledgement(...nested), "ack of binary data");
+      const several = await Promise.all(["é", 1, every, "😀"].map((it) => client.acknowledgement(it)));
+      assertSame([["é"], [1], [every], ["😀"]], several, "acks side by side");
+    },
+
+    async namespace(client) {
+      const { env } = client;
+      const token = "é 😀";
+      await client.settle();
+      const options = { payload: { auth: { token } }, query: { query: `token=${encodeURIComponent(token)}` } };
+      const custom = client.socket.io.socket("/custom", options[env.namespaceAuth]);
+      const events = new Events(custom, [...EVENTS, "auth"]);
+      await events.expect("connect");
+      const [auth] = await events.expect("auth");
+      if (env.namespaceAuth) {
+        assertSame({ token }, auth, "auth");
+      }
+      custom.emit("message", "to /custom", "é");
+      assertSame(["to /custom", "é"], await events.expect("message-back"), "/custom");
+      await client.echo("to /", "€");
+      custom.emit("message", materialize(attachments().every, env.makeBinary));
+      assertSame([attachments().every], await events.expect("message-back"), "/custom");
+      custom.emit("kick");
+      client.assertReason(await events.expect("disconnect"), "io server disconnect");
+      await client.echo("/ is still there", "é");
+      assert(events.queue.length === 0, `/custom: "${(events.queue[0] || {}).name}" after it was left`);
+    },
+
+    async burst(client) {
+      const messages = numbered(BURST, client.env.samples.burst);
+      // In the callback itself: the transport may still be upgrading while all of this is on its way.
+      client.socket.on("connect", () => messages.forEach((message) => client.socket.emit("message", message)));
+      await client.settle();
+      for (const message of messages) {
+        assertSame([message], await client.events.expect("message-back"), "burst");
+      }
+    },
+
+    reconnect: {
+      options: { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 100 },
+      async run(client) {
+        await client.settle();
+        await client.echo("before", "é");
+        client.socket.emit("drop");
+        client.assertReason(await client.events.expect("disconnect"), "transport close", "transport error");
+        // Kept by the client until it is back.
+        client.socket.emit("message", "in between", "€");
+        await client.settle();
+        assertSame(["in between", "€"], await client.events.expect("message-back"), "echo");
+        await client.echo("after", "😀", attachments().every);
+      },
+    },
+
+    "server-close": {
+      options: { reconnection: true, reconnectionDelay: 50, reconnectionDelayMax: 100 },
+      async run(client) {
+        await client.settle();
+        client.socket.emit("kick");
+        client.assertReason(await client.events.expect("disconnect"), "io server disconnect");
+        await sleep(QUIET);
+        assert(client.events.queue.length === 0, `"${(client.events.queue[0] || {}).name}" after the disconnection`);
+      },
+      // The connection is the client's to close after that, and not every generation does.
+      transportAtEnd: false,
+    },
+  };
+
+  async function runCheck(env, { options = {}, run, transportAtEnd = true }) {
+    const client = new Client(env, options);
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`${client.transport}: nothing more within ${CHECK_LIMIT} ms`)), CHECK_LIMIT);
+    });
+    try {
+      await Promise.race([run(client), late]);
+      if (transportAtEnd) {
+        client.assertTransport(env.transports.last, "at the end");
+        const unexpected = client.events.queue[0];
+        assert(!unexpected, `"${unexpected && unexpected.name}" (${unexpected && describe(unexpected.args)}) at the end`);
+      }
+    } finally {
+      clearTimeout(timer);
+      client.close();
+    }
+  }
+
+  /**
+   * Runs all checks and hands the outcome of each to `env.report({ check, error })`.
+   *
+   * env.io            the client's entry point
+   * env.url           the server
+   * env.options       what makes the client use the transports of the cell
+   * env.transports    names of the `first` and the `last` transport
+   * env.makeBinary    from a Uint8Array to what the client takes for binary
+   * env.makeBlob      the same for Blob, where there is one
+   * env.namespaceAuth how the client hands data to a namespace: "payload", "query", or not at all
+   * env.samples       samples.json
+   */
+  return async function runClientChecks(env) {
+    for (const [check, definition] of Object.entries(CHECKS)) {
+      try {
+        await runCheck(env, typeof definition === "function" ? { run: definition } : definition);
+        await env.report({ check });
+      } catch (error) {
+        await env.report({ check, error: String((error && error.message) || error) });
+      }
+    }
+  };
+})();

@@ -1,0 +1,29 @@
+#!/usr/bin/env node
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { summarize } from "../lib/report.mjs";
+import { binaries, startServer } from "../lib/server.mjs";
+import { runClients } from "./clients.mjs";
+import { markdown, writeTable } from "./matrix.mjs";
+
+const { values } = parseArgs({
+  options: {
+    url: { type: "string" },
+    only: { type: "string", multiple: true },
+    json: { type: "string" },
+    table: { type: "string", multiple: true },
+  },
+});
+
+const server = values.url ? null : await startServer((await binaries(["conformance-server"]))["conformance-server"]);
+const { report, results } = await runClients({ url: values.url ?? server.url, only: values.only });
+await server?.stop();
+
+const table = markdown(results);
+console.log(`\n${table}`);
+if (values.json) {
+  const rows = results.map(({ cell, failed }) => ({ cell: cell.name, client: cell.client, failed }));
+  writeFileSync(values.json, `${JSON.stringify({ cells: rows, cases: report.cases }, null, 2)}\n`);
+}
+values.table?.forEach((file) => writeTable(file, table));
+process.exitCode = summarize([report]);
