@@ -53,8 +53,8 @@ mod snapshot;
 mod socket;
 
 pub use engineio::{
-    Config, Cookie, Cors, HttpCompression, Peer, Refusal, Serve, Server, SessionHandle, Str,
-    Transport, Version, serve,
+    CloseReason, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, HttpCompression,
+    InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Str, Transport, Version, serve,
 };
 pub use socketio_adapter::Room;
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs};

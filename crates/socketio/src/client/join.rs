@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     ConnectError, Handshake, Socket,
+    error::HandlerError,
     handler::{Connect, admission},
     in_flight::{Done, Work},
 };
@@ -104,6 +105,9 @@ impl Client {
         if let Some(at) = self.slots.iter().position(|slot| slot.is_of(socket)) {
             socket.refuse();
             self.slots.swap_remove(at);
+            if let Some(error) = error.data_error() {
+                socket.report(None, HandlerError::Failed(error.into()));
+            }
             let (version, name) = (self.session.version(), socket.namespace().name());
             let packet = connect::connect_error(version, name, error.message(), error.data());
             self.session.send(packet);
