@@ -227,9 +227,8 @@ impl Client {
         context.socket.drop_handlers();
     }
 
-    /// Gives their turn to all who can have it. `false` if nobody could.
-    fn drain(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut any = false;
+    /// Gives their turn to all who can have it.
+    fn drain(&mut self, cx: &mut Context<'_>) {
         let mut at = 0;
         while !self.in_flight.is_full()
             && let Some(item) = self.waiting.get(at)
@@ -239,7 +238,6 @@ impl Client {
                 at += 1;
                 continue;
             }
-            any = true;
             match self.waiting.remove(at) {
                 Some(Item::Packet(packet)) => self.handle(packet, cx),
                 Some(Item::Kicked(socket)) => {
@@ -255,7 +253,6 @@ impl Client {
                 None => {}
             }
         }
-        any
     }
 
     fn position(&self, namespace: &str) -> Option<usize> {
@@ -306,14 +303,10 @@ impl Connection for Client {
         {
             self.close_by_force();
         }
-        loop {
-            while let Some(done) = self.in_flight.poll_finished(cx) {
-                self.done(done, cx);
-            }
-            if !self.drain(cx) {
-                break;
-            }
+        while let Some(done) = self.in_flight.poll_finished(cx) {
+            self.done(done, cx);
         }
+        self.drain(cx);
         if self.in_flight.is_empty() && self.waiting.is_empty() {
             Poll::Ready(())
         } else {
