@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { summarize } from "../lib/report.mjs";
 import { binaries, startServer } from "../lib/server.mjs";
-import { runClients } from "./clients.mjs";
+import { SERVER_ARGS, runClients } from "./clients.mjs";
 import { markdown, writeTable } from "./matrix.mjs";
 
 const { values } = parseArgs({
@@ -15,7 +15,7 @@ const { values } = parseArgs({
   },
 });
 
-const server = values.url ? null : await startServer((await binaries(["conformance-server"]))["conformance-server"]);
+const server = values.url ? null : await startServer((await binaries(["conformance-server"]))["conformance-server"], SERVER_ARGS);
 const { report, results } = await runClients({ url: values.url ?? server.url, only: values.only });
 await server?.stop();
 

@@ -9,7 +9,7 @@ import { start } from "../lib/process.mjs";
 import { within } from "../lib/time.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const CELL_LIMIT = 75_000;
+const CELL_LIMIT = 120_000;
 
 /** What both sides of a cell need to know. */
 const description = ({ url, version, options, transports, namespaceAuth, oldBuffers }) => ({

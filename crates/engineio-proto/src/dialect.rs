@@ -135,6 +135,20 @@ impl Dialect {
     }
 }
 
+impl Dialect {
+    /// Takes into account that the client may be a 1.0 in Node.js, which encodes frames twice but
+    /// says `EIO=3`. Does nothing if the frames' coding is known.
+    ///
+    /// The query of a session that opens with a WebSocket has no time stamp to tell by. The `ws`
+    /// package of that time makes its `Sec-WebSocket-Key` of the protocol's version and the time
+    /// instead of random bytes.
+    pub fn suspect_twice_encoded_frames(&mut self) {
+        if self.version == Version::V3 && self.frame_text == TextCoding::Plain {
+            self.frame_text = TextCoding::Detect;
+        }
+    }
+}
+
 /// `1427193600000-3`: how clients up to 1.3.7 keep their requests out of caches. Later ones send
 /// a short base-64 time.
 fn is_counted_time_stamp(stamp: &str) -> bool {

@@ -36,6 +36,10 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// ```
 pub fn decode(message: Data, dialect: &Dialect) -> Result<Packet, Violation> {
     match (message, dialect.version) {
+        // clients with `forceBase64`, whatever the transport
+        (Data::Text(text), Version::V4) if text.starts_with('b') => {
+            decode_base64(&text[1..]).map(Packet::binary)
+        }
         (Data::Text(text), Version::V4) => decode_text(text),
         (Data::Text(text), Version::V3) if text.starts_with('b') => decode_v3_base64(&text[1..]),
         (Data::Text(text), Version::V3) => decode_text(match dialect.frame_text {

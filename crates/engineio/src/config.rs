@@ -118,26 +118,26 @@ impl Config {
     /// Version 4: time from open, and then from each pong, to the next ping. Version 3: how often
     /// the client has to ping. Default: 25 s.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
-        self.settings.ping_interval = interval;
+        self.settings.ping_interval = interval.min(FOR_EVER);
         self
     }
 
     /// Version 4: time for the answer to a ping. Version 3: added to the interval. Default: 20 s.
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.ping_timeout = timeout;
+        self.settings.ping_timeout = timeout.min(FOR_EVER);
         self
     }
 
     /// Time for an upgrade, from the WebSocket's arrival to the client's `5`. Default: 10 s. An
     /// upgrade that takes longer is given up; the session stays where it is.
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.upgrade_timeout = timeout;
+        self.settings.upgrade_timeout = timeout.min(FOR_EVER);
         self
     }
 
     /// How long a closing session waits for the client to take what is left. Default: 30 s.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.close_timeout = timeout;
+        self.settings.close_timeout = timeout.min(FOR_EVER);
         self
     }
 
@@ -230,6 +230,9 @@ impl Config {
         self
     }
 }
+
+/// Ten years: longer than any session, and short enough to be added to any time.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -20,7 +20,7 @@ use tokio::{sync::oneshot, time::Sleep};
 use crate::{
     Connection, SessionHandle,
     mailbox::{Item, PollReply, Post},
-    sessions::Sessions,
+    sessions::{Departure, Sessions},
     transport::websocket::{Incoming, WebSocket},
 };
 
@@ -46,6 +46,8 @@ pub(crate) struct Driver<C: Connection> {
     sleep: Pin<Box<Sleep>>,
     reading_paused: bool,
     stage: Stage,
+    /// While the session is leaving.
+    departure: Option<Departure>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ enum Stage {
     /// The session is open, or has something left to say.
     Running,
     /// The session is over; its WebSocket is being closed.
-    Leaving { deadline: Instant },
+    Leaving { deadline: Instant, flushing: bool },
     /// Only what the connection still has in flight is left.
     Settling,
 }
@@ -86,34 +88,43 @@ impl<C: Connection> Driver<C> {
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             reading_paused: false,
             stage: Stage::Running,
+            departure: None,
         }
     }
 
     /// One turn. `true` if there is more to do at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
-        // Time first: what arrives after the deadline arrives too late.
-        if self.session.poll_timeout().is_some_and(|due| due <= now) {
-            self.session.handle_timeout(now);
-        }
         // The socket before the mailbox: a client that finishes its upgrade and then polls has
         // done so in this order.
         let mut more = self.read_socket(cx, now);
         let unread = self.socket.is_none();
-        self.take_mailbox(now);
+        let polls = self.take_mailbox(now);
+        // After what has arrived: a process that was busy must not blame the peer. But before the
+        // polls, which are no sign of life: one that comes after the end finds no session.
+        if self.session.poll_timeout().is_some_and(|due| due <= now) {
+            self.session.handle_timeout(now);
+        }
+        self.park_polls(polls, now);
         self.watch_poll(cx, now);
         self.tell_connection(cx);
         let _ = self.connection.poll_progress(cx);
         // A handler that has just finished may have made room.
         self.tell_connection(cx);
+        let told = !self.session.has_events();
         // What handlers have just sent leaves in this turn.
-        self.take_mailbox(now);
+        let polls = self.take_mailbox(now);
+        self.park_polls(polls, now);
         self.answer_poll();
+        // A poll that has just come is not watched yet.
+        self.watch_poll(cx, now);
         more |= self.write_socket(cx, now);
         // A socket that has just come, or was left alone for a while, is not watched yet.
         more |= unread && self.socket.is_some();
         more |= self.reading_paused && !self.pause_reading(now);
         self.answer_posts(now);
+        // What came of all this the connection has not heard yet.
+        more |= self.session.has_events() && (told || !self.session.is_open());
         more
     }
 
@@ -162,7 +173,9 @@ impl<C: Connection> Driver<C> {
         }
     }
 
-    fn take_mailbox(&mut self, now: Instant) {
+    /// Takes what has come from outside, and returns the polls.
+    fn take_mailbox(&mut self, now: Instant) -> Vec<oneshot::Sender<PollReply>> {
+        let mut polls = Vec::new();
         let mut items = mem::take(&mut self.items);
         self.handle.mailbox().take(&mut items);
         for item in items.drain(..) {
@@ -176,7 +189,7 @@ impl<C: Connection> Driver<C> {
                 }
                 Item::Close(reason) => self.session.close(reason, now),
                 Item::Overflow => self.session.abort(CloseReason::SlowClient),
-                Item::Poll(reply) => self.park_poll(reply, now),
+                Item::Poll(reply) => polls.push(reply),
                 Item::PostOpen(open) => {
                     if self.session.closed().is_none() {
                         self.post_open = Some(open);
@@ -189,13 +202,16 @@ impl<C: Connection> Driver<C> {
             }
         }
         self.items = items;
+        polls
     }
 
-    fn park_poll(&mut self, reply: oneshot::Sender<PollReply>, now: Instant) {
-        match self.session.handle_lane(LaneChange::PollParked, now) {
-            Ok(()) => self.poll = Some(reply),
-            Err(violation) => {
-                let _ = reply.send(PollReply::Refused(violation));
+    fn park_polls(&mut self, polls: Vec<oneshot::Sender<PollReply>>, now: Instant) {
+        for reply in polls {
+            match self.session.handle_lane(LaneChange::PollParked, now) {
+                Ok(()) => self.poll = Some(reply),
+                Err(violation) => {
+                    let _ = reply.send(PollReply::Refused(violation));
+                }
             }
         }
     }
@@ -285,7 +301,7 @@ impl<C: Connection> Driver<C> {
                 Some(Event::Message(data)) => self.connection.on_message(data, cx),
                 Some(Event::Upgraded) => self.handle.set_upgraded(),
                 Some(Event::Closed(reason)) => {
-                    self.handle.set_writable(false);
+                    self.handle.set_closed();
                     self.connection.on_close(reason, cx);
                 }
                 None => return,
@@ -388,20 +404,31 @@ impl<C: Connection> Driver<C> {
 
     /// The session is over: nobody finds it any more, and whoever waits for it is let go.
     fn leave(&mut self) {
-        self.sessions.remove(self.handle.sid());
+        self.departure = Some(self.sessions.depart(self.handle.sid()));
         for item in self.handle.mailbox().close() {
-            match item {
-                Item::Send(message) => self.handle.credit(&message),
-                Item::Socket(socket) => close_alone(socket),
-                _ => {}
+            if let Item::Socket(socket) = item {
+                close_alone(socket);
             }
         }
-        self.handle.set_writable(false);
+        self.handle.set_closed();
+        self.handle.forget_queued();
         self.poll = None;
         self.post_open = None;
         self.answer_posts(Instant::now());
+        // What an orderly close left in the socket's buffer has as long as the session had.
+        let flushing = self.socket.as_ref().is_some_and(|it| !it.is_flushed())
+            && matches!(
+                self.session.closed(),
+                Some(CloseReason::ForcedClose | CloseReason::ServerShuttingDown)
+            );
+        let time = if flushing {
+            self.session.close_timeout()
+        } else {
+            CLOSE_TIME
+        };
         self.stage = Stage::Leaving {
-            deadline: Instant::now() + CLOSE_TIME,
+            deadline: Instant::now() + time,
+            flushing,
         };
     }
 
@@ -442,16 +469,27 @@ impl<C: Connection> Future for Driver<C> {
                         return Poll::Pending;
                     }
                 }
-                Stage::Leaving { deadline } => {
+                Stage::Leaving {
+                    mut deadline,
+                    flushing,
+                } => {
                     let _ = this.connection.poll_progress(cx);
                     let closed = match &mut this.socket {
                         Some(socket) => socket.poll_close(cx).is_ready(),
                         None => true,
                     };
+                    if flushing && this.socket.as_ref().is_some_and(|it| it.is_flushed()) {
+                        deadline = Instant::now() + CLOSE_TIME;
+                        this.stage = Stage::Leaving {
+                            deadline,
+                            flushing: false,
+                        };
+                    }
                     if !closed && this.poll_deadline(deadline, cx).is_pending() {
                         return Poll::Pending;
                     }
                     this.socket = None;
+                    this.departure = None;
                     this.stage = Stage::Settling;
                 }
                 Stage::Settling => {
@@ -475,7 +513,7 @@ impl<C: Connection> Drop for Driver<C> {
 }
 
 /// Closes a socket that belongs to no session.
-fn close_alone(mut socket: Box<WebSocket>) {
+pub(crate) fn close_alone(mut socket: Box<WebSocket>) {
     tokio::spawn(async move {
         let close = std::future::poll_fn(|cx| socket.poll_close(cx));
         let _ = tokio::time::timeout(CLOSE_TIME, close).await;

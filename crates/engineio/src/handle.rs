@@ -40,6 +40,7 @@ struct Shared {
     /// A POST is being read.
     posting: AtomicBool,
     overflown: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl SessionHandle {
@@ -54,6 +55,7 @@ impl SessionHandle {
             on_websocket: AtomicBool::new(transport == Transport::WebSocket),
             posting: AtomicBool::new(false),
             overflown: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         }))
     }
 
@@ -91,6 +93,9 @@ impl SessionHandle {
     /// If more is queued than [`Config::max_queued`](crate::Config::max_queued), the message is
     /// dropped and the session closes with [`CloseReason::SlowClient`].
     pub fn send(&self, message: impl Into<Encoded>) {
+        if self.is_closed() {
+            return;
+        }
         let message = message.into();
         if self.charge(&message)
             && let Err(Item::Send(message)) = self.0.mailbox.push(Item::Send(message))
@@ -126,9 +131,9 @@ impl SessionHandle {
         self.0.writable.load(Ordering::Acquire)
     }
 
-    /// Whether the session has closed or is closing.
+    /// Whether the session has closed or is closing: whatever is sent now is dropped.
     pub fn is_closed(&self) -> bool {
-        self.0.mailbox.is_closed()
+        self.0.closed.load(Ordering::Acquire)
     }
 
     /// Bytes of messages that were sent and have not left yet, with a small charge for each.
@@ -173,13 +178,26 @@ impl SessionHandle {
         self.0.writable.store(writable, Ordering::Release);
     }
 
+    pub(crate) fn set_closed(&self) {
+        self.set_writable(false);
+        self.0.closed.store(true, Ordering::Release);
+    }
+
+    /// Whatever is still queued will never leave.
+    pub(crate) fn forget_queued(&self) {
+        self.0.queued.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_upgraded(&self) {
         self.0.on_websocket.store(true, Ordering::Release);
     }
 
     /// A message has left, or will never leave.
     pub(crate) fn credit(&self, message: &Encoded) {
-        self.0.queued.fetch_sub(cost(message), Ordering::Relaxed);
+        let cost = cost(message);
+        let less = |queued: usize| Some(queued.saturating_sub(cost));
+        let order = Ordering::Relaxed;
+        let _ = self.0.queued.fetch_update(order, order, less);
     }
 
     /// Counts a message; `false` if it would be too much.

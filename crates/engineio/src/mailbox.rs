@@ -125,11 +125,6 @@ impl Mailbox {
         mem::take(&mut state.items)
     }
 
-    /// Whether the box is closed.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
     /// A panic cannot happen under this lock, so a poisoned one is as good as any.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

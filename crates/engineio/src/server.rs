@@ -22,8 +22,9 @@ use http_body::Body;
 use tokio::sync::oneshot;
 
 use crate::{
-    Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Handshake, SessionHandle,
-    driver::{Driver, Parts},
+    Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Handshake, HttpCompression,
+    SessionHandle,
+    driver::{Driver, Parts, close_alone},
     http::{
         body::{self, ReadError},
         response::{self, ResponseBody},
@@ -102,7 +103,8 @@ impl<A: Acceptor> Server<A> {
                     kind,
                     url: url.to_owned(),
                 };
-                tracing::debug!(%error, url, "refused");
+                // Without the URL, which may hold the id of a living session.
+                tracing::debug!(%error, "refused");
                 if let Some(hook) = &self.0.config.on_connection_error {
                     hook(&error);
                 }
@@ -178,9 +180,12 @@ impl<A: Acceptor> Server<A> {
             Transport::WebSocket => Some(WebSocketRequest::read(parts)?),
             Transport::Polling => None,
         };
-        let dialect = Dialect::from_query(query)
+        let mut dialect = Dialect::from_query(query)
             .filter(|it| self.0.config.allow_eio3 || *it == Dialect::V4)
             .ok_or_else(|| Kind::UnsupportedProtocol(query.eio().map(str::to_owned)))?;
+        if upgrade.as_ref().is_some_and(|it| it.key_tells_time) {
+            dialect.suspect_twice_encoded_frames();
+        }
         let handshake = Arc::new(Handshake::new(parts, dialect.version));
         if let Some(allow) = &self.0.config.allow_request {
             allow(handshake.clone())
@@ -315,7 +320,9 @@ impl<A: Acceptor> Server<A> {
         tokio::spawn(async move {
             if let Ok(Ok(upgraded)) = tokio::time::timeout(upgrade_timeout, on_upgrade).await {
                 let socket = Box::new(WebSocket::new(upgraded, dialect, max_payload).await);
-                let _ = session.mailbox().push(Item::Socket(socket));
+                if let Err(Item::Socket(socket)) = session.mailbox().push(Item::Socket(socket)) {
+                    close_alone(socket);
+                }
             }
         });
         Ok(upgrade.response())
@@ -333,7 +340,7 @@ impl<A: Acceptor> Server<A> {
                 let compression = self.0.config.http_compression.as_ref();
                 let mut encoding = None;
                 if let Some(compression) = compression {
-                    (body.bytes, encoding) = compression.compress(body.bytes, accept);
+                    (body.bytes, encoding) = compress(compression, body.bytes, accept).await;
                 }
                 let mut response = response::poll(body, &parts.headers);
                 if let Some(encoding) = encoding {
@@ -366,15 +373,18 @@ impl<A: Acceptor> Server<A> {
         }
         let posting = Posting::new(session);
         let limit = self.0.settings.max_payload;
+        let mut body = Box::pin(body);
         if body::declares_too_much(&parts.headers, limit) {
             posting.finish();
+            body::discard(body);
             return Ok(response::empty(StatusCode::PAYLOAD_TOO_LARGE));
         }
         let framing = framing(&parts.headers);
-        let read = match posting.read(body, limit).await {
+        let read = match posting.read(&mut body, limit).await {
             Ok(read) => read,
             Err(ReadError::TooLarge) => {
                 posting.finish();
+                body::discard(body);
                 return Ok(response::empty(StatusCode::PAYLOAD_TOO_LARGE));
             }
             // Dropped unfinished, `posting` tells the session.
@@ -444,10 +454,11 @@ impl<A: Acceptor> Server<A> {
         .packet();
         let version = handle.version();
         let registered = Registered(sessions, &handle);
+        let session = Session::new(settings.clone(), version, lane, open, Instant::now());
         let connection = acceptor.accept(handle.clone(), handshake);
         std::mem::forget(registered);
         Driver::new(Parts {
-            session: Session::new(settings.clone(), version, lane, open, Instant::now()),
+            session,
             connection,
             handle,
             sessions: sessions.clone(),
@@ -481,6 +492,8 @@ const SETTLING_TIME: Duration = Duration::from_millis(2);
 /// A request that asks for a WebSocket in the way of RFC 6455, section 4.2.1.
 struct WebSocketRequest {
     accept: String,
+    /// The key is `13-<milliseconds>` and not random: the client runs in Node.js and is a 1.x.
+    key_tells_time: bool,
     subprotocol: Option<http::HeaderValue>,
 }
 
@@ -497,6 +510,13 @@ impl WebSocketRequest {
         if !has_token(headers, header::CONNECTION, "upgrade") {
             return refuse("the Connection header does not say `Upgrade`");
         }
+        if parts
+            .extensions
+            .get::<hyper::upgrade::OnUpgrade>()
+            .is_none()
+        {
+            return refuse("this connection cannot be upgraded");
+        }
         let version = headers.get(header::SEC_WEBSOCKET_VERSION);
         if !version.is_some_and(|version| version == "13" || version == "8") {
             return refuse("Sec-WebSocket-Version is not 13");
@@ -508,10 +528,15 @@ impl WebSocketRequest {
             return refuse("Sec-WebSocket-Key is not 16 bytes in base64");
         }
         let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL);
-        let first = offered.and_then(|list| list.to_str().ok()?.split(',').next());
+        let names = |list: &'_ http::HeaderValue| {
+            let mut names = list.to_str().ok()?.split(',').map(str::trim);
+            names.find(|name| !name.is_empty())?.parse().ok()
+        };
         Ok(Self {
             accept: websocket::accept_key(key.as_bytes()),
-            subprotocol: first.and_then(|name| name.trim().parse().ok()),
+            // "13-" in base64
+            key_tells_time: key.as_bytes().starts_with(b"MTMt"),
+            subprotocol: offered.and_then(names),
         })
     }
 
@@ -519,6 +544,24 @@ impl WebSocketRequest {
         response::switching_protocols(&self.accept, self.subprotocol.as_ref())
     }
 }
+
+/// Compresses here what is small, and where it holds up nobody what is large.
+async fn compress(
+    compression: &HttpCompression,
+    body: Bytes,
+    accept: Option<&http::HeaderValue>,
+) -> (Bytes, Option<&'static str>) {
+    if body.len() <= COMPRESS_HERE {
+        return compression.compress(body, accept);
+    }
+    let (compression, accept) = (compression.clone(), accept.cloned());
+    let plain = body.clone();
+    let task = tokio::task::spawn_blocking(move || compression.compress(body, accept.as_ref()));
+    task.await.unwrap_or((plain, None))
+}
+
+/// Bytes that take well under a millisecond to compress.
+const COMPRESS_HERE: usize = 32 * 1024;
 
 /// Takes a session out of the table if the application panics before there is a driver to do so.
 struct Registered<'a>(&'a Sessions, &'a SessionHandle);

@@ -1,6 +1,9 @@
 //! Which session has which id.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use dashmap::DashMap;
 use engineio_proto::Sid;
@@ -12,6 +15,8 @@ use crate::SessionHandle;
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     by_sid: DashMap<Sid, SessionHandle>,
+    /// Sessions that nobody finds any more and whose last bytes are still on their way.
+    leaving: AtomicUsize,
     /// No new ones; whoever waits for the last one to go is told.
     closing: AtomicBool,
     empty: Notify,
@@ -40,9 +45,15 @@ impl Sessions {
 
     pub(crate) fn remove(&self, sid: &Sid) {
         self.by_sid.remove(sid);
-        if self.is_closing() && self.by_sid.is_empty() {
-            self.empty.notify_waiters();
-        }
+        self.tell_if_empty();
+    }
+
+    /// As [`remove`](Self::remove), but who waits for the last one waits for this one until what
+    /// is returned is dropped.
+    pub(crate) fn depart(self: &Arc<Self>, sid: &Sid) -> Departure {
+        self.leaving.fetch_add(1, Ordering::SeqCst);
+        self.remove(sid);
+        Departure(self.clone())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -68,10 +79,31 @@ impl Sessions {
             let notified = self.empty.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if self.by_sid.is_empty() {
+            if self.is_empty() {
                 return;
             }
             notified.await;
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.by_sid.is_empty() && self.leaving.load(Ordering::SeqCst) == 0
+    }
+
+    fn tell_if_empty(&self) {
+        if self.is_closing() && self.is_empty() {
+            self.empty.notify_waiters();
+        }
+    }
+}
+
+/// A session on its way out.
+#[derive(Debug)]
+pub(crate) struct Departure(Arc<Sessions>);
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        self.0.leaving.fetch_sub(1, Ordering::SeqCst);
+        self.0.tell_if_empty();
     }
 }

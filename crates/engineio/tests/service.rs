@@ -103,9 +103,8 @@ async fn requests_need_no_connection_at_all() {
 }
 
 #[tokio::test]
-async fn a_websocket_that_nobody_can_upgrade_leaves_no_session() {
-    let config = Config::default().upgrade_timeout(common::A_MOMENT);
-    let running = start(config).await;
+async fn a_websocket_that_nobody_can_upgrade_is_refused() {
+    let running = start(Config::default()).await;
     let request = Request::get("/engine.io/?EIO=4&transport=websocket")
         .header("Upgrade", "websocket")
         .header("Connection", "Upgrade")
@@ -115,7 +114,7 @@ async fn a_websocket_that_nobody_can_upgrade_leaves_no_session() {
         .expect("a request");
     // There is no connection below this request that could become a WebSocket.
     let response = running.server.handle(request).await;
-    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     running.sessions(0).await;
 }
 

@@ -496,6 +496,11 @@ impl Session {
         }
     }
 
+    /// How long a closing session waits for the peer.
+    pub fn close_timeout(&self) -> Duration {
+        self.settings.close_timeout
+    }
+
     /// Whether a GET waits.
     pub fn poll_parked(&self) -> bool {
         self.poll_parked
@@ -509,19 +514,6 @@ impl Session {
     /// The protocol version.
     pub fn version(&self) -> Version {
         self.version
-    }
-
-    /// Gives back what queues grew beyond what an idle session needs.
-    pub fn shrink(&mut self) {
-        if self.control.is_empty() {
-            self.control = VecDeque::new();
-        }
-        if self.messages.is_empty() {
-            self.messages = VecDeque::new();
-        }
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
-        }
     }
 
     fn handle_poll(&mut self) -> Result<(), Violation> {

@@ -1,6 +1,6 @@
 //! Reading a request's body, up to a limit.
 
-use std::error::Error;
+use std::{error::Error, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -36,3 +36,28 @@ where
         Err(_) => Err(ReadError::Aborted),
     }
 }
+
+/// Takes and forgets what is left of a body that was refused: hyper closes a connection with an
+/// unread body, and the reset that this causes can overtake the answer.
+pub(crate) fn discard<B>(mut body: Pin<Box<B>>)
+where
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    tokio::spawn(async move {
+        let drain = async {
+            let mut left = DISCARDED;
+            while let Some(Ok(frame)) = body.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                if length > left {
+                    return;
+                }
+                left -= length;
+            }
+        };
+        let _ = tokio::time::timeout(DISCARD_TIME, drain).await;
+    });
+}
+
+/// How much of a refused body is taken, and for how long.
+const DISCARDED: usize = 64 * 1024 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(10);

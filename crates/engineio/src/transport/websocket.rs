@@ -38,6 +38,8 @@ pub(crate) struct WebSocket {
     dialect: Dialect,
     /// Bytes written since everything was last flushed.
     unflushed: usize,
+    /// Bytes of pongs that tungstenite may still hold.
+    owed_pongs: usize,
     phase: Phase,
 }
 
@@ -79,6 +81,7 @@ impl WebSocket {
             stream,
             dialect,
             unflushed: 0,
+            owed_pongs: 0,
             phase: Phase::Open,
         }
     }
@@ -89,6 +92,11 @@ impl WebSocket {
             return Poll::Pending;
         }
         loop {
+            // A peer that pings and does not read would let the pongs pile up.
+            if self.owed_pongs >= MAX_PONGS {
+                let _ = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+                self.owed_pongs = 0;
+            }
             let message = match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
                 Some(Ok(Message::Text(text))) => match Str::try_from(tungstenite_bytes(text)) {
                     Ok(text) => Data::Text(text),
@@ -97,6 +105,10 @@ impl WebSocket {
                 },
                 Some(Ok(Message::Binary(bytes))) => Data::Binary(bytes),
                 // Control frames are answered by tungstenite.
+                Some(Ok(Message::Ping(payload))) => {
+                    self.owed_pongs += payload.len() + 2;
+                    continue;
+                }
                 Some(Ok(_)) => continue,
                 None => return Poll::Ready(self.end(CloseReason::TransportClose)),
                 Some(Err(error)) => {
@@ -165,6 +177,9 @@ impl WebSocket {
         }
         // An error here shows up in the reads below.
         let flushed = Pin::new(&mut self.stream).poll_flush(cx).is_ready();
+        if flushed {
+            self.unflushed = 0;
+        }
         while self.phase == Phase::Closing {
             ready!(self.poll_read(cx));
         }
@@ -225,6 +240,9 @@ const READ_BUFFER: usize = 2 * 1024;
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// How much is handed to the socket before it must have gone to the kernel.
+/// How many bytes of pongs may wait for a peer that does not read.
+const MAX_PONGS: usize = 16 * 1024;
+
 const FLUSH_AT: usize = 64 * 1024;
 
 fn tungstenite_bytes(text: tokio_tungstenite::tungstenite::Utf8Bytes) -> bytes::Bytes {
