@@ -1,6 +1,6 @@
 //! What can go wrong, and who is told.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -88,7 +88,7 @@ impl From<EmitError> for AckError {
 #[derive(Clone, Debug)]
 pub struct ConnectError {
     message: Box<str>,
-    data: Option<Box<RawValue>>,
+    data: Result<Option<Box<RawValue>>, Arc<serde_json::Error>>,
 }
 
 impl ConnectError {
@@ -96,14 +96,18 @@ impl ConnectError {
     pub fn new(message: impl Into<Box<str>>) -> Self {
         Self {
             message: message.into(),
-            data: None,
+            data: Ok(None),
         }
     }
 
-    /// Adds details: whatever can be JSON; what cannot is left out.
+    /// Adds details for the client. If they cannot be JSON, the refusal goes without them and the
+    /// error hook is told.
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
-        self.data = serde_json::value::to_raw_value(data).ok();
+        self.data = match serde_json::value::to_raw_value(data) {
+            Ok(data) => Ok(Some(data)),
+            Err(error) => Err(Arc::new(error)),
+        };
         self
     }
 
@@ -114,7 +118,12 @@ impl ConnectError {
 
     /// The details, as JSON.
     pub fn data(&self) -> Option<&RawValue> {
-        self.data.as_deref()
+        self.data.as_ref().ok()?.as_deref()
+    }
+
+    /// What is wrong with the details.
+    pub(crate) fn data_error(&self) -> Option<Arc<serde_json::Error>> {
+        self.data.as_ref().err().cloned()
     }
 }
 

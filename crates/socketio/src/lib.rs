@@ -42,6 +42,7 @@ mod ack;
 mod broadcast;
 mod client;
 mod error;
+mod extensions;
 pub mod handler;
 mod handshake;
 mod in_flight;
@@ -52,8 +53,8 @@ mod snapshot;
 mod socket;
 
 pub use engineio::{
-    Config, Cookie, Cors, HttpCompression, Peer, Refusal, Serve, Server, SessionHandle, Str,
-    Transport, Version, serve,
+    CloseReason, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, HttpCompression,
+    InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Str, Transport, Version, serve,
 };
 pub use socketio_adapter::Room;
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs};
@@ -63,11 +64,12 @@ pub use self::{
     broadcast::{BroadcastOperator, IntoRooms, Volatile},
     client::Client,
     error::{AckError, BoxError, ConnectError, EmitError, ErrorReply, ErrorReport, HandlerError},
+    extensions::Extensions,
     handshake::Handshake,
     namespace::Namespace,
     reason::DisconnectReason,
     server::{Builder, SocketIo},
-    socket::{Extensions, Socket},
+    socket::Socket,
 };
 
 #[cfg(test)]

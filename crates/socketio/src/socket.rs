@@ -5,7 +5,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     task::Context,
@@ -18,7 +18,8 @@ use socketio_proto::{Args, ToArgs, connect, encode};
 use tokio::sync::oneshot;
 
 use crate::{
-    AckError, AckFuture, BroadcastOperator, EmitError, ErrorReport, Handshake, Namespace,
+    AckError, AckFuture, BroadcastOperator, EmitError, ErrorReport, Extensions, Handshake,
+    Namespace,
     broadcast::{IntoRooms, Volatile},
     error::HandlerError,
     handler::{self, Event, Events, Handler, IntoReply},
@@ -57,7 +58,7 @@ struct Rare {
 /// What applications may add to a socket.
 #[derive(Default)]
 struct Extras {
-    extensions: RwLock<http::Extensions>,
+    extensions: Extensions,
     handlers: Watched<Events>,
 }
 
@@ -114,8 +115,8 @@ impl Socket {
     }
 
     /// Values of any type, one of each, that belong to this socket.
-    pub fn extensions(&self) -> Extensions<'_> {
-        Extensions(self)
+    pub fn extensions(&self) -> &Extensions {
+        &self.extras().extensions
     }
 
     /// Sends an event. A tuple stands for several arguments, `()` for none.
@@ -427,44 +428,6 @@ impl fmt::Debug for Socket {
             .field("namespace", &self.namespace().name())
             .field("connected", &self.connected())
             .finish_non_exhaustive()
-    }
-}
-
-/// Values of any type, one of each, that belong to a [`Socket`]. A socket without any holds no
-/// memory for them.
-///
-/// ```
-/// #[derive(Clone)]
-/// struct UserName(String);
-///
-/// fn greet(socket: &socketio::Socket) {
-///     socket.extensions().insert(UserName("ann".into()));
-///     let name = socket.extensions().get::<UserName>();
-/// }
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Extensions<'a>(&'a Socket);
-
-impl Extensions<'_> {
-    /// Adds a value, and returns the one of this type that was there.
-    pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
-        let extensions = &self.0.extras().extensions;
-        let mut extensions = extensions.write().unwrap_or_else(PoisonError::into_inner);
-        extensions.insert(value)
-    }
-
-    /// A clone of the value of this type.
-    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        let extensions = &self.0.0.extras.get()?.extensions;
-        let extensions = extensions.read().unwrap_or_else(PoisonError::into_inner);
-        extensions.get().cloned()
-    }
-
-    /// Takes the value of this type out.
-    pub fn remove<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        let extensions = &self.0.0.extras.get()?.extensions;
-        let mut extensions = extensions.write().unwrap_or_else(PoisonError::into_inner);
-        extensions.remove()
     }
 }
 

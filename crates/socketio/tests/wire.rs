@@ -1,14 +1,14 @@
 //! The rules that need a whole server: transports, closing, timing.
 #![allow(
     clippy::unwrap_used,
-    reason = "clippy sees no tests in the helpers of tests"
+    reason = "clippy sees no tests in functions that tests share"
 )]
 
 mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{A_MOMENT, Log, PATH, Running};
+use common::{A_MOMENT, Log, PATH, Running, writable};
 use engineio::CloseReason;
 use socketio::{
     ConnectError, DisconnectReason, Socket, SocketIo,
@@ -35,11 +35,6 @@ async fn start() -> (Running, Log) {
     (Running::start(io).await, log)
 }
 
-async fn join(session: &mut Polling) {
-    session.post_ok("40").await;
-    assert!(session.poll_text().await.starts_with("40{"));
-}
-
 #[tokio::test]
 async fn polling_then_websocket() {
     let (running, _) = start().await;
@@ -48,8 +43,7 @@ async fn polling_then_websocket() {
         .on("echo", async |socket: Socket, Data(n): Data<u8>| {
             socket.emit("echo", &n)
         });
-    let mut session = running.poll().await;
-    join(&mut session).await;
+    let (mut session, _) = running.polling_as().await;
     session.post_ok("42[\"echo\",1]\x1e42[\"echo\",2]").await;
     let body = session.poll_text().await;
     assert_eq!(body, "42[\"echo\",1]\x1e42[\"echo\",2]");
@@ -66,10 +60,7 @@ async fn no_event_is_lost_or_reordered_across_the_upgrade() {
         .on("n", async |State(log): State<Log>, Data(n): Data<u32>| {
             log.push(n);
         });
-    let mut session = running.poll().await;
-    join(&mut session).await;
-    let socket_count = running.io.of("/").len();
-    assert_eq!(socket_count, 1);
+    let (mut session, _) = running.polling_as().await;
     let numbers: Vec<_> = (0..100).map(|n| format!("42[\"n\",{n}]")).collect();
     session.post_ok(&numbers[..50].join("\x1e")).await;
     for n in 0..40 {
@@ -117,9 +108,8 @@ async fn events_right_behind_connect_wait_for_slow_connection_handlers() {
 #[tokio::test]
 async fn a_websocket_that_breaks_the_protocol() {
     let (running, log) = start().await;
-    let mut ws = running.joined().await;
-    // so that nothing waits to be written
-    sleep(A_MOMENT).await;
+    let (mut ws, socket) = running.joined_as().await;
+    writable(&socket).await;
     ws.text("4abc").await;
     assert!(ws.until_closed().await.is_empty());
     assert_eq!(log.lines(1).await, ["forced close"]);
@@ -141,15 +131,13 @@ async fn polls_of_a_client_that_breaks_the_protocol() {
 #[tokio::test]
 async fn no_poll_waits_when_the_protocol_is_broken() {
     let (running, log) = start().await;
-    let mut session = running.poll().await;
-    join(&mut session).await;
+    let (mut session, _) = running.polling_as().await;
     session.post_ok("4abc").await;
     assert_eq!(log.lines(1).await, ["forced server close"]);
 
-    let mut session = running.poll().await;
-    join(&mut session).await;
+    let (mut session, socket) = running.polling_as().await;
     session.send_poll().await;
-    sleep(A_MOMENT).await;
+    writable(&socket).await;
     session.post_ok("4abc").await;
     assert_eq!(log.lines(1).await, ["forced close"]);
     assert_eq!(session.recv_poll().await.text(), "1");
@@ -169,8 +157,7 @@ async fn disconnected_altogether() {
     assert_eq!(ws.until_closed().await, packets);
     assert_eq!(log.lines(2).await, ["server namespace disconnect"; 2]);
 
-    let mut session = running.poll().await;
-    join(&mut session).await;
+    let (mut session, _) = running.polling_as().await;
     session.send_poll().await;
     session.post_ok(r#"42["out"]"#).await;
     assert_eq!(session.recv_poll().await.text(), "41\x1e1");
@@ -208,8 +195,7 @@ async fn why_the_connection_ended() {
     ws.close(None).await;
     assert_eq!(log.lines(1).await, ["transport close"]);
 
-    let mut session = running.poll().await;
-    join(&mut session).await;
+    let (mut session, _) = running.polling_as().await;
     session.post_ok("1").await;
     assert_eq!(log.lines(1).await, ["transport close"]);
 
@@ -242,10 +228,9 @@ async fn a_silent_client() {
 async fn closing_the_server() {
     let (running, log) = start().await;
     let mut ws = running.joined().await;
-    let mut session = running.poll().await;
-    join(&mut session).await;
+    let (mut session, socket) = running.polling_as().await;
     session.send_poll().await;
-    sleep(A_MOMENT).await;
+    writable(&socket).await;
     running.io.emit("last words", &()).unwrap();
     let service = running.io.service();
     assert_eq!(service.sessions(), 2);
@@ -271,23 +256,23 @@ async fn volatile_events() {
         socket.emit("three", &()).unwrap();
         socket.volatile().emit("four", &()).unwrap();
     });
-    let mut ws = running.joined().await;
-    sleep(A_MOMENT).await;
+    let (mut ws, socket) = running.joined_as().await;
+    writable(&socket).await;
     ws.text(r#"42["go"]"#).await;
     assert_eq!(ws.recv_text().await, r#"42["one"]"#);
     assert_eq!(ws.recv_text().await, r#"42["three"]"#);
     ws.silence(A_MOMENT).await;
+    writable(&socket).await;
     running.io.volatile().emit("all", &bytes_of(1)).unwrap();
     let header = r#"451-["all",{"_placeholder":true,"num":0}]"#;
     assert_eq!(ws.recv_text().await, header);
     assert_eq!(ws.recv_binary().await, [1][..]);
 
     // a poll takes it only while it waits
-    let mut session = running.poll().await;
-    join(&mut session).await;
+    let (mut session, socket) = running.polling_as().await;
     running.io.volatile().emit("lost", &()).unwrap();
     session.send_poll().await;
-    sleep(A_MOMENT).await;
+    writable(&socket).await;
     running.io.volatile().emit("taken", &()).unwrap();
     assert_eq!(session.recv_poll().await.text(), r#"42["taken"]"#);
 }
@@ -339,8 +324,7 @@ async fn middlewares_take_their_time_on_every_transport() {
         Ok::<_, ConnectError>(())
     });
     running.joined().await;
-    let mut session = running.poll().await;
-    join(&mut session).await;
+    running.polling_as().await;
 }
 
 #[tokio::test]

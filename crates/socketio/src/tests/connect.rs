@@ -201,6 +201,19 @@ async fn a_connection_that_is_dropped_leaves() {
 }
 
 #[tokio::test]
+async fn details_that_cannot_be_sent() {
+    let (io, log) = server();
+    io.middleware(async || {
+        let map = std::collections::BTreeMap::from([(vec![1], 1)]);
+        Err::<(), _>(ConnectError::new("no").with_data(&map))
+    });
+    let mut peer = Peer::open(&io).await;
+    peer.send("0");
+    assert_eq!(peer.received_one(), r#"4{"message":"no"}"#);
+    assert_eq!(log.take(), ["error key must be a string"]);
+}
+
+#[tokio::test]
 async fn a_panic_refuses() {
     let (io, log) = server();
     io.middleware(async || {

@@ -205,6 +205,27 @@ async fn a_socket_that_has_left_does_nothing() {
 }
 
 #[tokio::test]
+async fn a_socket_that_has_left_is_freed() {
+    let ends: [fn(&mut Peer); 4] = [
+        |peer| peer.send("1"),
+        |peer| peer.socket().disconnect(),
+        |peer| peer.send("abc"),
+        |peer| assert!(peer.close(CloseReason::TransportClose)),
+    ];
+    for end in ends {
+        let (io, _) = watched();
+        let mut peer = Peer::connect(&io).await;
+        let value = std::sync::Arc::new(());
+        let held = std::sync::Arc::downgrade(&value);
+        peer.socket().extensions().insert(value);
+        assert!(held.upgrade().is_some());
+        end(&mut peer);
+        peer.turn();
+        assert!(held.upgrade().is_none(), "while the connection is there");
+    }
+}
+
+#[tokio::test]
 async fn errors_of_disconnection_handlers_are_reported() {
     let (io, log) = server();
     io.on_disconnect(async || Err("not saved"))

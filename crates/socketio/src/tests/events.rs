@@ -322,6 +322,7 @@ async fn an_answer_may_be_given_later() {
             assert!(ack.is_wanted());
             ack.send(&("late", 1)).unwrap();
         });
+        Ok::<_, BoxError>(())
     })
     .on("never", async |ack: AckSender| drop(ack))
     .on("unasked", async |ack: AckSender, State(log): State<Log>| {

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::peer::{Log, Peer, server_with};
 use crate::{
-    Builder, DisconnectReason, Socket, SocketIo,
+    Builder, ConnectError, DisconnectReason, Socket, SocketIo,
     handler::{Data, State},
 };
 
@@ -177,6 +177,23 @@ async fn connection_handlers_can_ask_the_client() {
     assert_eq!(peer.received()[1], r#"20["who"]"#);
     peer.send("30[9]");
     assert_eq!(log.take(), ["9", "note 1"]);
+}
+
+#[tokio::test]
+async fn a_connection_handler_that_disconnects_at_once_is_noticed_at_once() {
+    let (io, log, gate) = gated(|builder| builder);
+    io.middleware(async |State(gate): State<Gate>| {
+        gate.acquire().await.unwrap().forget();
+        Ok::<_, ConnectError>(())
+    });
+    io.on_connection(async |socket: Socket| socket.disconnect());
+    let mut peer = Peer::open(&io).await;
+    peer.send("0");
+    gate.add_permits(1);
+    // There may be no other turn for a long time.
+    assert!(peer.turn());
+    assert_eq!(peer.received().len(), 2);
+    assert_eq!(log.take(), ["server namespace disconnect"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use crate::{Client, handler::Event};
 
 #[test]
 fn a_connection_is_small() {
-    assert!(size_of::<Client>() <= 256, "{}", size_of::<Client>());
+    assert!(size_of::<Client>() <= 176, "{}", size_of::<Client>());
 }
 
 #[test]

@@ -57,12 +57,42 @@ impl Running {
 
     /// A WebSocket session of version 4 in the namespace `/`.
     pub async fn joined(&self) -> Ws {
+        self.joined_as().await.0
+    }
+
+    /// The same, and its socket.
+    pub async fn joined_as(&self) -> (Ws, Socket) {
         let mut ws = self.ws().await;
         ws.text("40").await;
-        let packet = ws.recv_text().await;
-        assert!(packet.starts_with("40{"), "{packet}");
-        ws
+        let socket = self.socket_of(&ws.recv_text().await);
+        (ws, socket)
     }
+
+    /// A polling session of version 4 in the namespace `/`, and its socket.
+    pub async fn polling_as(&self) -> (Polling, Socket) {
+        let mut session = self.poll().await;
+        session.post_ok("40").await;
+        let socket = self.socket_of(&session.poll_text().await);
+        (session, socket)
+    }
+
+    /// The socket that an answer to a CONNECT names.
+    fn socket_of(&self, packet: &str) -> Socket {
+        let id = packet.strip_prefix(r#"40{"sid":""#);
+        let id = id.and_then(|it| it.strip_suffix(r#""}"#));
+        let socket = self.io.of("/").socket(id.expect(packet));
+        socket.expect("a socket")
+    }
+}
+
+/// Waits until the connection can take a message.
+pub async fn writable(socket: &Socket) {
+    let wait = async {
+        while !socket.conn().is_writable() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    within(TIME_LIMIT, "a connection that can be written to", wait).await;
 }
 
 impl Drop for Running {

@@ -1,0 +1,101 @@
+//! How a connection ends.
+
+use engineio::CloseReason;
+use socketio_proto::DecodeError;
+
+use super::{
+    Client,
+    slot::{Slot, Stage},
+    waiting::Item,
+};
+use crate::{DisconnectReason, ErrorReport, error::HandlerError};
+
+impl Client {
+    /// A packet where none such may be.
+    pub(super) fn violation(&mut self, namespace: &str) {
+        if !self.closed {
+            tracing::debug!(sid = ?self.session.sid(), namespace, "packet out of place");
+            self.close_by_force();
+        }
+    }
+
+    /// A message that is no packet. All sockets of the client are told, as by the official server.
+    pub(super) fn decode_error(&mut self, error: DecodeError) {
+        let error = HandlerError::Decode(error);
+        let mut report = ErrorReport {
+            socket: None,
+            event: None,
+            error: &error,
+        };
+        for socket in self.slots.iter().filter_map(Slot::connected) {
+            report.socket = Some(socket);
+            socket.namespace().report(&report);
+        }
+        if report.socket.is_none() {
+            self.io.report(&report);
+        }
+        self.close_by_force();
+    }
+
+    /// Closes the connection, with the words that the official server has for whether that can
+    /// be done at once.
+    pub(super) fn close_by_force(&mut self) {
+        self.end(if self.session.is_writable() {
+            DisconnectReason::ForcedClose
+        } else {
+            DisconnectReason::ForcedServerClose
+        });
+        self.session.close(CloseReason::ForcedClose);
+    }
+
+    /// Makes the client leave all namespaces and closes the connection.
+    pub(super) fn kick_out(&mut self) {
+        for socket in self.slots.iter().filter_map(Slot::connected) {
+            socket.disconnect();
+        }
+        self.end(DisconnectReason::ServerNamespaceDisconnect);
+        self.session.close(CloseReason::ForcedClose);
+    }
+
+    /// Nothing more comes from the client, and nothing more goes to it.
+    pub(super) fn end(&mut self, reason: DisconnectReason) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        self.deadline = None;
+        self.slots.retain_mut(|slot| {
+            match &slot.stage {
+                Stage::Joining(socket) => {
+                    socket.refuse();
+                    return false;
+                }
+                Stage::Starting(socket, _) | Stage::Open(socket) => {
+                    if socket.left() {
+                        self.waiting.push(Item::Ended(socket.clone(), reason));
+                    } else {
+                        self.waiting.push(Item::Kicked(socket.clone()));
+                        slot.stage = Stage::Kicked;
+                    }
+                }
+                Stage::Kicked => {}
+            }
+            true
+        });
+    }
+}
+
+impl Drop for Client {
+    /// The usual end is [`on_close`](engineio::Connection::on_close). Without it (the runtime goes
+    /// down) the sockets must not stay in their rooms.
+    fn drop(&mut self) {
+        for slot in &self.slots {
+            match &slot.stage {
+                Stage::Joining(socket) => socket.refuse(),
+                Stage::Starting(socket, _) | Stage::Open(socket) => {
+                    socket.left();
+                }
+                Stage::Kicked => {}
+            }
+        }
+    }
+}

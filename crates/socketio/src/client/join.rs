@@ -1,0 +1,116 @@
+//! How a client comes into a namespace.
+
+use std::task::Context;
+
+use engineio::Version;
+use socketio_proto::connect;
+
+use super::{
+    Client,
+    slot::{Slot, Stage},
+};
+use crate::{
+    ConnectError, Handshake, Socket,
+    error::HandlerError,
+    handler::{Connect, admission},
+    in_flight::{Done, Work},
+};
+
+impl Client {
+    /// The client wants to join a namespace that it is not in.
+    pub(super) fn join(&mut self, name: &str, auth: Option<Box<str>>, cx: &mut Context<'_>) {
+        if self.closed {
+            return;
+        }
+        let Some(namespace) = self.io.namespace(name) else {
+            // The same for clients of protocol 4, as the official server has it.
+            let packet = connect::connect_error(Version::V4, name, "Invalid namespace", None);
+            return self.session.send(packet);
+        };
+        let handshake = Handshake::new(self.request.clone(), auth);
+        let socket = Socket::new(namespace.clone(), self.session.clone(), handshake);
+        let admission = admission(&namespace.handlers().current(), &socket);
+        if self.slots.is_empty() {
+            self.slots.reserve_exact(1);
+        }
+        self.slots.push(Slot {
+            handlers: namespace.handlers().snapshot(),
+            namespace,
+            stage: Stage::Joining(socket.clone()),
+        });
+        match admission {
+            None => self.admitted(&socket, cx),
+            Some(admission) => {
+                if let Some(done) = self.in_flight.start(Work::Admit(admission, socket), cx) {
+                    self.done(done, cx);
+                }
+            }
+        }
+    }
+
+    /// Something that had to wait has finished.
+    pub(super) fn done(&mut self, done: Done, cx: &mut Context<'_>) {
+        match done {
+            Done::Event => {}
+            Done::Admit(socket, Ok(())) => self.admitted(&socket, cx),
+            Done::Admit(socket, Err(error)) => self.refused(&socket, &error),
+            Done::Connect(socket) => {
+                let slot = self.slots.iter_mut().find(|slot| slot.is_of(&socket));
+                if let Some(slot) = slot
+                    && let Stage::Starting(_, unfinished) = &mut slot.stage
+                {
+                    *unfinished -= 1;
+                    if *unfinished == 0 {
+                        slot.stage = Stage::Open(socket);
+                    }
+                }
+            }
+        }
+    }
+
+    fn admitted(&mut self, socket: &Socket, cx: &mut Context<'_>) {
+        let Self {
+            slots, in_flight, ..
+        } = self;
+        let Some(slot) = slots.iter_mut().find(|slot| slot.is_of(socket)) else {
+            // The connection has ended meanwhile.
+            return;
+        };
+        self.deadline = None;
+        // The packet before the registration: no broadcast may overtake it. It cannot leave
+        // before this turn is over.
+        let name = slot.namespace.name();
+        let packet = connect::connect(self.session.version(), name, socket.id(), None);
+        self.session.send(packet);
+        socket.admit();
+        let context = Connect {
+            socket: socket.clone(),
+        };
+        let mut unfinished = 0;
+        for handler in &slot.handlers.refresh(slot.namespace.handlers()).connect {
+            if let Some(task) = handler(&context) {
+                let work = Work::Connect(task, socket.clone());
+                unfinished += usize::from(in_flight.start(work, cx).is_none());
+            }
+        }
+        slot.stage = match unfinished {
+            0 => Stage::Open(context.socket),
+            unfinished => Stage::Starting(context.socket, unfinished),
+        };
+        // The handlers may have disconnected it already.
+        self.catch_up(cx);
+    }
+
+    fn refused(&mut self, socket: &Socket, error: &ConnectError) {
+        if let Some(at) = self.slots.iter().position(|slot| slot.is_of(socket)) {
+            socket.refuse();
+            self.slots.swap_remove(at);
+            if let Some(error) = error.data_error() {
+                socket.report(None, HandlerError::Failed(error.into()));
+            }
+            let (version, name) = (self.session.version(), socket.namespace().name());
+            let packet = connect::connect_error(version, name, error.message(), error.data());
+            self.session.send(packet);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! One connection: what arrives, for which socket it is, and whose turn it is.
+
+mod close;
+mod join;
+mod slot;
+mod waiting;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
+use socketio_proto::{Args, Decoder, Packet, PacketKind, connect::split_namespace_query};
+use tokio::time::Sleep;
+
+use self::{
+    slot::{Slot, Stage},
+    waiting::{Item, Waiting},
+};
+use crate::{
+    DisconnectReason, Socket, SocketIo, Str,
+    ack::AckRequest,
+    handler::{Disconnect, Event, Events},
+    handshake::auth_of_query,
+    in_flight::{InFlight, Work},
+};
+
+/// One connection, with a socket in each namespace that the client has joined.
+///
+/// # Whose turn it is
+///
+/// Handlers of a socket start in the order in which its packets arrived. A packet waits in one
+/// queue for the whole connection while
+///
+/// - the connection handlers of its socket are not done: they may be about to add handlers,
+/// - as many handlers of events are waiting for something as may, or
+/// - another packet of its socket waits.
+///
+/// Acknowledgements never wait, since handlers wait for them. When the queue is full, nothing more
+/// is taken from the session. That the connection has closed takes its place in the queue too, so
+/// disconnection handlers come after everything that arrived before.
+///
+/// # When a client breaks the rules
+///
+/// A packet that cannot be decoded, a packet for a namespace that the client has not joined, a
+/// second CONNECT for one that it has: the connection closes. Only what a client may have sent
+/// before it knew that the server disconnected its socket is ignored.
+#[derive(Debug)]
+pub struct Client {
+    io: SocketIo,
+    session: SessionHandle,
+    request: Arc<engineio::Handshake>,
+    decoder: Decoder,
+    /// Usually one.
+    slots: Vec<Slot>,
+    in_flight: InFlight,
+    waiting: Waiting,
+    /// While no namespace was joined.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// A client of protocol 4, which joins the namespace `/` without asking.
+    joins_by_itself: bool,
+    closed: bool,
+}
+
+impl Client {
+    pub(crate) fn new(
+        io: SocketIo,
+        session: SessionHandle,
+        request: Arc<engineio::Handshake>,
+    ) -> Self {
+        let options = io.options();
+        let deadline = tokio::time::sleep(options.connect_timeout);
+        Self {
+            decoder: Decoder::new(options.limits),
+            slots: Vec::new(),
+            in_flight: InFlight::new(options.max_in_flight),
+            waiting: Waiting::default(),
+            deadline: Some(Box::pin(deadline)),
+            joins_by_itself: session.version() == Version::V3,
+            closed: false,
+            io,
+            session,
+            request,
+        }
+    }
+
+    /// What others have done since the last turn. From now on they wake this connection when they
+    /// do something.
+    fn catch_up(&mut self, cx: &mut Context<'_>) {
+        if std::mem::take(&mut self.joins_by_itself) {
+            let auth = auth_of_query(self.request.query());
+            self.join("/", auth, cx);
+        }
+        let mut kicked_out = false;
+        for slot in &mut self.slots {
+            if let Some(socket) = slot.connected()
+                && let Some(out) = socket.poll_kicked(cx)
+            {
+                kicked_out |= out;
+                self.waiting.push(Item::Kicked(socket.clone()));
+                slot.stage = Stage::Kicked;
+            }
+        }
+        if kicked_out {
+            self.kick_out();
+        }
+    }
+
+    /// A packet has arrived.
+    fn take(&mut self, mut packet: Packet, cx: &mut Context<'_>) {
+        if self.session.version() == Version::V3
+            && let Packet {
+                nsp,
+                kind: PacketKind::Connect { auth },
+            } = &mut packet
+        {
+            let (name, query) = split_namespace_query(nsp);
+            *auth = auth_of_query(query).map(|it| it.into_string().into());
+            *nsp = name.into();
+        }
+        if self.must_wait(&packet) {
+            self.waiting.push(Item::Packet(packet));
+        } else {
+            self.handle(packet, cx);
+        }
+    }
+
+    fn must_wait(&self, packet: &Packet) -> bool {
+        let takes_turns = match packet.kind {
+            PacketKind::Event { .. } | PacketKind::Disconnect => true,
+            PacketKind::Connect { .. } => false,
+            PacketKind::Empty | PacketKind::Ack { .. } | PacketKind::ConnectError { .. } => {
+                return false;
+            }
+        };
+        if self.waiting.has_for(&packet.nsp) {
+            return true;
+        }
+        let slot = self.position(&packet.nsp).map(|at| &self.slots[at]);
+        takes_turns
+            && slot.is_some_and(|slot| {
+                slot.is_starting() || slot.connected().is_some() && self.in_flight.is_full()
+            })
+    }
+
+    /// A packet whose turn it is.
+    fn handle(&mut self, packet: Packet, cx: &mut Context<'_>) {
+        let Packet { nsp, kind } = packet;
+        let Some(at) = self.position(&nsp) else {
+            return match kind {
+                PacketKind::Connect { auth } => self.join(&nsp, auth.map(copy), cx),
+                _ => self.violation(&nsp),
+            };
+        };
+        match (&self.slots[at].stage, kind) {
+            (Stage::Starting(socket, _) | Stage::Open(socket), kind) => match kind {
+                PacketKind::Event { name, id, args } => {
+                    let socket = socket.clone();
+                    self.dispatch(at, socket, name, id, args, cx);
+                }
+                PacketKind::Ack { id, args } => socket.resolve_ack(id, args),
+                PacketKind::Disconnect => {
+                    let socket = socket.clone();
+                    socket.left();
+                    self.slots.swap_remove(at);
+                    self.run_disconnect(socket, DisconnectReason::ClientNamespaceDisconnect, cx);
+                }
+                PacketKind::Empty => {}
+                PacketKind::Connect { .. } | PacketKind::ConnectError { .. } => {
+                    self.violation(&nsp);
+                }
+            },
+            (Stage::Kicked, PacketKind::Connect { auth }) => {
+                self.slots.swap_remove(at);
+                self.join(&nsp, auth.map(copy), cx);
+            }
+            (Stage::Joining(_), _) | (Stage::Kicked, PacketKind::ConnectError { .. }) => {
+                self.violation(&nsp);
+            }
+            (Stage::Kicked, _) => {}
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        at: usize,
+        socket: Socket,
+        name: Str,
+        id: Option<u64>,
+        args: Args,
+        cx: &mut Context<'_>,
+    ) {
+        let Self {
+            slots, in_flight, ..
+        } = self;
+        let event = Event {
+            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), name.clone(), id))),
+            socket,
+            name,
+            args,
+        };
+        let mut run = |events: &Events| {
+            for handler in events.get(&event.name) {
+                if let Some(task) = handler(&event) {
+                    in_flight.start(Work::Event(task), cx);
+                }
+            }
+        };
+        let slot = &mut slots[at];
+        run(&slot.handlers.refresh(slot.namespace.handlers()).events);
+        if let Some(own) = event.socket.handlers() {
+            run(&own.current());
+        }
+    }
+
+    fn run_disconnect(&mut self, socket: Socket, reason: DisconnectReason, cx: &mut Context<'_>) {
+        let handlers = socket.namespace().handlers().current();
+        let context = Disconnect { socket, reason };
+        for handler in &handlers.disconnect {
+            if let Some(task) = handler(&context) {
+                self.in_flight.start(Work::Event(task), cx);
+            }
+        }
+        context.socket.drop_handlers();
+    }
+
+    /// Gives their turn to all who can have it.
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        let mut at = 0;
+        while !self.in_flight.is_full()
+            && let Some(item) = self.waiting.get(at)
+        {
+            let slot = self.position(item.namespace());
+            if slot.is_some_and(|slot| self.slots[slot].is_starting()) {
+                at += 1;
+                continue;
+            }
+            match self.waiting.remove(at) {
+                Some(Item::Packet(packet)) => self.handle(packet, cx),
+                Some(Item::Kicked(socket)) => {
+                    self.run_disconnect(socket, DisconnectReason::ServerNamespaceDisconnect, cx);
+                }
+                Some(Item::Ended(socket, reason)) => {
+                    // Not if the client had left by itself just before.
+                    if let Some(slot) = self.slots.iter().position(|slot| slot.is_of(&socket)) {
+                        self.slots.swap_remove(slot);
+                        self.run_disconnect(socket, reason, cx);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn position(&self, namespace: &str) -> Option<usize> {
+        self.slots
+            .iter()
+            .position(|slot| slot.namespace.name() == namespace)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    #[cfg(test)]
+    pub(crate) fn socket(&self, namespace: &str) -> Option<Socket> {
+        self.slots[self.position(namespace)?].connected().cloned()
+    }
+}
+
+impl Connection for Client {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        // The queue gets shorter in `poll_progress` alone, and after that the driver asks again.
+        if !self.closed && self.waiting.is_full(self.io.options()) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    fn on_message(&mut self, message: Data, cx: &mut Context<'_>) {
+        if self.joins_by_itself || self.slots.iter().any(Slot::is_behind) {
+            self.catch_up(cx);
+        }
+        if self.closed {
+            return;
+        }
+        match self.decoder.add(message) {
+            Ok(None) => {}
+            Ok(Some(packet)) => self.take(packet, cx),
+            Err(error) => self.decode_error(error),
+        }
+    }
+
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.catch_up(cx);
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            self.close_by_force();
+        }
+        while let Some(done) = self.in_flight.poll_finished(cx) {
+            self.done(done, cx);
+        }
+        self.drain(cx);
+        if self.in_flight.is_empty() && self.waiting.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
+        self.end(reason.into());
+    }
+}
+
+/// What a socket keeps must not be a slice of what it was read from.
+fn copy(text: Str) -> Box<str> {
+    (*text).into()
+}
