@@ -23,7 +23,7 @@ const description = ({ url, version, options, transports, namespaceAuth, oldBuff
 
 async function inProcess(command, args, cell, report) {
   const errors = [];
-  const { child, done } = start(command, [...args, JSON.stringify(description(cell))], {
+  const { kill, done } = start(command, [...args, JSON.stringify(description(cell))], {
     env: { ...process.env, NODE_NO_WARNINGS: "1", PYTHONUNBUFFERED: "1" },
     onLine(line) {
       const result = parse(line);
@@ -40,7 +40,7 @@ async function inProcess(command, args, cell, report) {
       errors.push(`ended with ${code ?? signal}: ${stderr}`);
     }
   } finally {
-    child.kill("SIGKILL");
+    kill("SIGKILL");
   }
   if (errors.length) {
     throw new Error(errors.join("\n"));

@@ -4,9 +4,18 @@ import readline from "node:readline";
 const running = new Set();
 
 // Nothing that was started may outlive the run, however the run ends.
-process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+process.on("exit", () => running.forEach((child) => signalGroup(child, "SIGKILL")));
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.on(signal, () => process.exit(1));
+}
+
+/** A program runs in a group of its own, so that what it starts itself ends with it. */
+function signalGroup(child, signal) {
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // It has ended.
+  }
 }
 
 /**
@@ -14,8 +23,10 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
  * all of its output was read, with the exit code, the signal and the last lines of its stderr.
  */
 export function start(command, args, { onLine = () => {}, ...options } = {}) {
-  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
-  running.add(child);
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], detached: true, ...options });
+  if (child.pid) {
+    running.add(child);
+  }
   const errors = [];
   const lines = readline.createInterface({ input: child.stdout });
   lines.on("line", onLine);
@@ -36,14 +47,14 @@ export function start(command, args, { onLine = () => {}, ...options } = {}) {
   });
   // Whoever cares awaits `done`; who does not must not bring the run down.
   done.catch(() => {});
-  return { child, done };
+  return { kill: (signal) => child.pid && signalGroup(child, signal), done };
 }
 
 /** Runs a program to its end, within `ms`. */
 export async function run(command, args, { ms = 600_000, ...options } = {}) {
   const stdout = [];
-  const { child, done } = start(command, args, { onLine: (line) => stdout.push(line), ...options });
-  const timer = setTimeout(() => child.kill("SIGKILL"), ms);
+  const { kill, done } = start(command, args, { onLine: (line) => stdout.push(line), ...options });
+  const timer = setTimeout(() => kill("SIGKILL"), ms);
   try {
     return { ...(await done), stdout: stdout.join("\n") };
   } finally {

@@ -46,7 +46,7 @@ async function build(packages) {
 /** Starts a server binary on a free port and waits until it listens. */
 export async function startServer(binary, args = []) {
   const lines = [];
-  const { child, done } = start(binary, ["--port", "0", ...args], { onLine: (line) => lines.push(line) });
+  const { kill, done } = start(binary, ["--port", "0", ...args], { onLine: (line) => lines.push(line) });
   let ended;
   done.then(
     (end) => (ended = end),
@@ -65,11 +65,11 @@ export async function startServer(binary, args = []) {
     lines,
     /** Asks it to end, as a service manager does. Resolves with how it ended. */
     async stop(ms = 5_000) {
-      child.kill("SIGTERM");
+      kill("SIGTERM");
       try {
         return await within(ms, `${binary} ends after SIGTERM`, done);
       } catch (error) {
-        child.kill("SIGKILL");
+        kill("SIGKILL");
         throw error;
       }
     },
