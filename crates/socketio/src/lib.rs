@@ -74,3 +74,8 @@ pub use self::{
 
 #[cfg(test)]
 mod tests;
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
