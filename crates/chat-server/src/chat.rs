@@ -2,11 +2,13 @@
 
 use socketio::{Args, DisconnectReason, SocketIo};
 
+use crate::say;
+
 /// A Socket.IO server that prints who comes and goes, and sends every chat message to everyone.
 pub(crate) fn chat() -> SocketIo {
     let io = SocketIo::new();
-    io.on_connection(async || println!("a user connected"));
-    io.on_disconnect(async |_: DisconnectReason| println!("user disconnected"));
+    io.on_connection(async || say("a user connected"));
+    io.on_disconnect(async |_: DisconnectReason| say("user disconnected"));
     // As raw arguments: whatever a browser can say reaches the others unchanged.
     io.on("chat message", async |io: SocketIo, message: Args| {
         io.emit("chat message", &message)

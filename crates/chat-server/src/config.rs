@@ -37,7 +37,9 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Command, String> {
         let from_environment = |name| environment(name).filter(|value| !value.is_empty());
-        let mut host = from_environment("HOST");
+        // Some shells put the machine's name there, which nobody meant for this.
+        let usable = |host: &String| parse_host(host).is_ok();
+        let mut host = from_environment("HOST").filter(usable);
         let mut port = from_environment("PORT");
         let mut static_dir = None;
         while let Some(argument) = arguments.next() {
@@ -72,7 +74,7 @@ The Socket.IO tutorial's chat.
 Usage: chat-server [OPTIONS]
 
 Options:
-      --host <ADDRESS>    Address to listen on [env: HOST] [default: all]
+      --host <ADDRESS>    IP address to listen on, or `localhost` [env: HOST] [default: all]
       --port <PORT>       Port to listen on; 0 picks a free one [env: PORT] [default: 3000]
       --static-dir <DIR>  Serve the files of this folder instead of the page in the binary
   -h, --help              Print this
@@ -136,6 +138,12 @@ mod tests {
         let arguments = ["--host", "localhost", "--port=5000", "--static-dir", "www"];
         let expected = run(Some([127, 0, 0, 1]), 5000, Some("www"));
         assert_eq!(parse(&arguments, &environment), expected);
+    }
+
+    #[test]
+    fn a_host_in_the_environment_that_is_no_address_is_not_ours() {
+        let environment = [("HOST", "x86_64-conda-linux-gnu")];
+        assert_eq!(parse(&[], &environment), run(None, 3000, None));
     }
 
     #[test]

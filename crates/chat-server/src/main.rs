@@ -6,7 +6,7 @@ mod config;
 mod http;
 
 use std::{
-    io,
+    io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
     sync::Arc,
@@ -41,12 +41,23 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Prints a line, if anybody still listens: the chat goes on when its terminal is gone.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 async fn run(config: Config) -> io::Result<()> {
+    if let Some(dir) = &config.static_dir
+        && !dir.is_dir()
+    {
+        let what = format!("--static-dir: {} is no folder", dir.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
     let listener = listen(&config).await?;
     let port = listener.local_addr()?.port();
     match config.host {
-        None => println!("listening on *:{port}"),
-        Some(host) => println!("listening on {}", SocketAddr::new(host, port)),
+        None => say(&format!("listening on *:{port}")),
+        Some(host) => say(&format!("listening on {}", SocketAddr::new(host, port))),
     }
     let io = chat::chat();
     let routes = {
@@ -89,7 +100,7 @@ async fn listen(config: &Config) -> io::Result<TcpListener> {
 /// Completes when the process is asked to end and the clients have been told.
 async fn shutdown(io: SocketIo) {
     asked_to_end().await;
-    println!("closing");
+    say("closing");
     let _ = tokio::time::timeout(GRACE, io.close()).await;
 }
 

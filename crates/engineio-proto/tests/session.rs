@@ -253,7 +253,7 @@ mod heartbeat {
                 let mut rig = Rig::socket(version);
                 rig.pass(before);
                 rig.session.handle_reading_paused();
-                rig.pass(10 * (INTERVAL + TIMEOUT));
+                rig.pass(4 * (INTERVAL + TIMEOUT));
                 assert!(rig.session.is_open());
                 rig.session.handle_reading_resumed(rig.now);
                 rig.pass(TIMEOUT - MS);
@@ -261,6 +261,28 @@ mod heartbeat {
                 rig.pass(INTERVAL + MS);
                 assert!(!rig.session.is_open());
             }
+        }
+    }
+
+    #[test]
+    fn pings_go_on_while_nothing_is_read() {
+        let mut rig = Rig::socket(Version::V4);
+        rig.session.handle_reading_paused();
+        rig.pass(INTERVAL);
+        assert_eq!(rig.frames(), ["2"]);
+        for _ in 0..5 {
+            rig.pass(INTERVAL);
+            assert_eq!(rig.frames(), ["2"]);
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_never_read_again_is_not_kept_for_ever() {
+        for version in [Version::V3, Version::V4] {
+            let mut rig = Rig::socket(version);
+            rig.session.handle_reading_paused();
+            rig.pass(20 * (INTERVAL + TIMEOUT));
+            assert_eq!(rig.events(), [closed(CloseReason::PingTimeout)]);
         }
     }
 

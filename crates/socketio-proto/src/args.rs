@@ -65,6 +65,17 @@ impl Args {
         self.attachments = Some(attachments.into());
     }
 
+    /// Copies what they hold; see [`Packet::detach`](crate::Packet::detach).
+    pub fn detach(&mut self) {
+        self.array = Str::from(&*self.array);
+        if let Some(attachments) = &mut self.attachments {
+            let copies = attachments
+                .iter()
+                .map(|bytes| Bytes::copy_from_slice(bytes));
+            *attachments = copies.collect();
+        }
+    }
+
     /// Reads the arguments as a Rust type.
     ///
     /// A tuple, a tuple struct and an array take one argument for each element; `()` and a unit

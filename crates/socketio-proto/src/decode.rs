@@ -52,12 +52,14 @@ pub(crate) fn decode(text: &Str, limits: &Limits) -> Result<(Packet, usize), Dec
         }
         _ => {
             let (id, payload) = split_id(rest)?;
-            let id = id.ok_or(DecodeError::InvalidPayload)?;
             let args = match array(text, payload, attachments)? {
                 Some(array) => Args::new_ack(array, Vec::new()),
                 None => Args::empty(),
             };
-            PacketKind::Ack { id, args }
+            match id {
+                Some(id) => PacketKind::Ack { id, args },
+                None => PacketKind::Empty,
+            }
         }
     };
     Ok((Packet { nsp, kind }, attachments))
@@ -257,8 +259,8 @@ mod tests {
     }
 
     #[test]
-    fn an_event_may_have_no_payload() {
-        for text in ["2", "2/admin,", "212"] {
+    fn an_event_may_have_no_payload_and_an_ack_no_id() {
+        for text in ["2", "2/admin,", "212", "3", "3[]", r#"3["a"]"#] {
             assert_eq!(packet(text).kind, PacketKind::Empty);
         }
         let mut decoder = Decoder::new(Limits::default());
@@ -295,8 +297,6 @@ mod tests {
             r#"2٣["a"]"#,
             r#"2abc["a"]"#,
             r#"218446744073709551616["a"]"#,
-            r#"3["a"]"#,
-            "3",
         ] {
             assert_eq!(error(text), DecodeError::InvalidPayload, "{text}");
         }

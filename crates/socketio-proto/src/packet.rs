@@ -15,6 +15,27 @@ pub struct Packet {
     pub kind: PacketKind,
 }
 
+impl Packet {
+    /// Copies what it holds, so that it keeps nothing else alive: its parts are slices of what was
+    /// received, which with long-polling may be a body of many packets. For packets that have to
+    /// wait.
+    pub fn detach(&mut self) {
+        let copy = |text: &mut Str| *text = Str::from(&**text);
+        copy(&mut self.nsp);
+        match &mut self.kind {
+            PacketKind::Event { name, args, .. } => {
+                copy(name);
+                args.detach();
+            }
+            PacketKind::Ack { args, .. } => args.detach(),
+            PacketKind::Connect { auth: text } | PacketKind::ConnectError { data: text } => {
+                text.iter_mut().for_each(copy);
+            }
+            PacketKind::Disconnect | PacketKind::Empty => {}
+        }
+    }
+}
+
 /// What a packet says. Whether its attachments came in (types 5 and 6) or not (2 and 3) is the
 /// business of [`Args`].
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +57,8 @@ pub enum PacketKind {
         /// What comes after the name.
         args: Args,
     },
-    /// `2`, `5` without a payload: an event without a name. It is legal, and nobody can listen to
-    /// it.
+    /// `2`, `5` without a payload: an event without a name; `3`, `6` without an id: the answer to
+    /// nothing. They are legal, and mean nothing to anybody.
     Empty,
     /// `3`, `6`: the answer to an event.
     Ack {
@@ -77,6 +98,24 @@ pub const RESERVED: [&str; 6] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_detached_packet_says_the_same_and_keeps_nothing() {
+        let body = Str::from(format!("2/a,1[\"b\",\"c\"]{}", " ".repeat(1000)));
+        let text = body.slice_ref(body.trim_end());
+        let packet = crate::Decoder::new(crate::Limits::default()).add(text.into());
+        let packet = packet.unwrap().unwrap();
+        let mut detached = packet.clone();
+        detached.detach();
+        assert_eq!(detached, packet);
+        let PacketKind::Event { name, args, .. } = &detached.kind else {
+            panic!("{detached:?}")
+        };
+        let whole = body.as_bytes().as_ptr_range();
+        for part in [&*detached.nsp, &**name, args.json()] {
+            assert!(!whole.contains(&part.as_ptr()), "{part}");
+        }
+    }
 
     #[test]
     fn a_packet_is_not_huge() {

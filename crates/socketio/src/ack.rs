@@ -37,26 +37,29 @@ impl AckRequest {
 
     /// Answers, if nobody has yet. The answer leaves also when the namespace was left meanwhile, as
     /// long as the connection is open.
-    pub(crate) fn answer<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EncodeError> {
+    ///
+    /// `false` if somebody was faster.
+    pub(crate) fn answer<A: ToArgs + ?Sized>(&self, args: &A) -> Result<bool, EncodeError> {
         if self.has(ANSWERED) {
-            return Ok(());
+            return Ok(false);
         }
         let encoded = encode::ack(self.socket.namespace().name(), self.id, args)?;
-        if self.set(ANSWERED) & ANSWERED == 0 {
+        let first = self.set(ANSWERED) & ANSWERED == 0;
+        if first {
             self.socket.conn().send(encoded);
         }
-        Ok(())
+        Ok(first)
     }
 
     /// Answers `{"error":"<text>"}`.
-    pub(crate) fn answer_error(&self, text: &str) {
+    pub(crate) fn answer_error(&self, text: &str) -> bool {
         #[derive(Serialize)]
         struct ErrorText<'a> {
             error: &'a str,
         }
 
         // an object with a text in it can always be JSON
-        let _ = self.answer(&ErrorText { error: text });
+        self.answer(&ErrorText { error: text }).unwrap_or(false)
     }
 
     /// A handler has returned without a value: if no other one answers, the answer has no

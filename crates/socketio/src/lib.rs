@@ -30,10 +30,11 @@
 //! # Promises
 //!
 //! - No event is lost or reordered between the connection and the handlers: what a client sends
-//!   right behind its CONNECT waits for the connection handlers, and handlers of a socket start in
+//!   once it has been let in waits for the connection handlers, and handlers of a socket start in
 //!   the order of arrival.
-//! - Nothing is silent: arguments of the wrong shape, errors and panics of handlers answer the
-//!   client if it waits for an answer, and reach the [error hook](SocketIo::on_error).
+//! - Nothing is silent: an error that a handler returns answers the client if it waits for an
+//!   answer, and reaches the [error hook](SocketIo::on_error) if not; arguments of the wrong shape
+//!   and panics do both.
 //! - Everything that a client can make the server keep is bounded; see [`Builder`] and [`Config`].
 //! - A client that breaks the protocol is disconnected, and nobody else notices.
 #![forbid(unsafe_code)]
@@ -54,10 +55,11 @@ mod socket;
 
 pub use engineio::{
     CloseReason, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, HttpCompression,
-    InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Str, Transport, Version, serve,
+    InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str, Transport, Version,
+    serve,
 };
 pub use socketio_adapter::Room;
-pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs};
+pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs, encode::ArgsWriter};
 
 pub use self::{
     ack::AckFuture,

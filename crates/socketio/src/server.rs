@@ -14,7 +14,7 @@ use crate::{
     BroadcastOperator, ConnectError, EmitError, ErrorReport, Namespace,
     broadcast::IntoRooms,
     client::Client,
-    handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult},
+    handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded},
     namespace::{ErrorHook, log},
 };
 
@@ -45,8 +45,9 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn report(&self, report: &ErrorReport<'_>) {
-        if !self.on_error.call(report) {
-            log(report);
+        // Writing the report out may call the application's `Display`.
+        if !self.on_error.call(report) && guarded(|| log(report)).is_err() {
+            tracing::error!("an error cannot be written out");
         }
     }
 }

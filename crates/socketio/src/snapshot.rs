@@ -21,6 +21,15 @@ impl<T: Clone> Watched<T> {
         self.version.fetch_add(1, Ordering::Release);
     }
 
+    /// Puts another value in its place. What is given up is dropped outside of the lock.
+    pub(crate) fn replace(&self, value: T) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *current, Arc::new(value));
+        self.version.fetch_add(1, Ordering::Release);
+        drop(current);
+        drop(old);
+    }
+
     /// The value as it is now, to be looked at once.
     pub(crate) fn current(&self) -> Arc<T> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);

@@ -161,30 +161,32 @@ impl Socket {
         // Now, and not under a lock: the conversion may be the application's.
         let rooms: Vec<Room> = rooms.into_rooms().collect();
         let mut rare = self.rare();
-        if self.state() == CONNECTING {
-            let early = &mut rare.get_or_insert_default().early_rooms;
-            for room in rooms {
-                if !early.contains(&room) {
-                    early.push(room);
+        match self.state() {
+            CONNECTING => {
+                let early = &mut rare.get_or_insert_default().early_rooms;
+                for room in rooms {
+                    if !early.contains(&room) {
+                        early.push(room);
+                    }
                 }
             }
-        } else {
-            drop(rare);
-            // a socket that was disconnected is not in the registry
-            self.namespace().registry().join(self.id(), rooms);
+            // Under the lock: a client of protocol 4 that comes back has the same id again.
+            CONNECTED => {
+                self.namespace().registry().join(self.id(), rooms);
+            }
+            _ => {}
         }
     }
 
     /// Leaves a room.
     pub fn leave(&self, room: &str) {
         let mut rare = self.rare();
-        if self.state() == CONNECTING {
-            if let Some(rare) = &mut *rare {
-                rare.early_rooms.retain(|early| **early != *room);
+        match (self.state(), &mut *rare) {
+            (CONNECTING, Some(rare)) => rare.early_rooms.retain(|early| **early != *room),
+            (CONNECTED, _) => {
+                self.namespace().registry().leave(self.id(), room);
             }
-        } else {
-            drop(rare);
-            self.namespace().registry().leave(self.id(), room);
+            _ => {}
         }
     }
 
@@ -193,7 +195,8 @@ impl Socket {
         let rare = self.rare();
         match (&*rare, self.state()) {
             (Some(rare), CONNECTING) => rare.early_rooms.clone(),
-            _ => self.namespace().registry().rooms_of(self.id()),
+            (_, CONNECTED) => self.namespace().registry().rooms_of(self.id()),
+            _ => Vec::new(),
         }
     }
 
@@ -239,7 +242,7 @@ impl Socket {
         handler::add_event(table, event, handler);
         if self.state() > CONNECTED {
             // Nobody will call it, and it may hold the socket.
-            table.update(Events::clear);
+            table.replace(Events::default());
         }
     }
 
@@ -324,8 +327,7 @@ impl Socket {
 
     /// All middlewares have let the socket in.
     ///
-    /// The only place that holds two locks: what belongs to the state, then a shard of the
-    /// registry.
+    /// Order of locks, here and elsewhere: what belongs to the state, then a shard of the registry.
     pub(crate) fn admit(&self) {
         let mut rare = self.rare();
         let registry = self.namespace().registry();
@@ -341,6 +343,8 @@ impl Socket {
         let mut rare = self.rare();
         self.0.state.store(LEFT, Ordering::Release);
         *rare = None;
+        drop(rare);
+        self.drop_handlers();
     }
 
     /// The client has left, or its connection is gone. `false` if the socket was not connected.
@@ -352,11 +356,15 @@ impl Socket {
     /// connection closed. If not yet, the connection is woken when it does.
     pub(crate) fn poll_kicked(&self, cx: &mut Context<'_>) -> Option<bool> {
         self.0.connection.register(cx.waker());
-        match self.state() {
-            KICKED => Some(false),
-            KICKED_OUT => Some(true),
-            _ => None,
-        }
+        let out = match self.state() {
+            KICKED => false,
+            KICKED_OUT => true,
+            _ => return None,
+        };
+        // Until whoever does it has taken the socket out of the registry: it may come back with
+        // the same id.
+        drop(self.rare());
+        Some(out)
     }
 
     /// The socket's own handlers, if it has any.
@@ -367,7 +375,7 @@ impl Socket {
     /// They may hold the socket itself.
     pub(crate) fn drop_handlers(&self) {
         if let Some(handlers) = self.handlers() {
-            handlers.update(Events::clear);
+            handlers.replace(Events::default());
         }
     }
 
@@ -380,6 +388,7 @@ impl Socket {
     }
 
     fn leave_namespace(&self, state: u8) -> bool {
+        let mut rare = self.rare();
         let was =
             self.0
                 .state
@@ -389,8 +398,9 @@ impl Socket {
         }
         self.namespace().registry().remove(self.id());
         // Whoever waits for an answer hears that there will be none.
-        let rare = self.rare().take();
+        let pending = rare.take();
         drop(rare);
+        drop(pending);
         true
     }
 

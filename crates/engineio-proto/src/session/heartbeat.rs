@@ -22,6 +22,8 @@ pub(super) struct Heartbeat {
     phase: Phase,
     /// Nothing is read at the moment, so silence says nothing about the peer.
     paused: bool,
+    /// How often that was the reason not to give the peer up.
+    forgiven: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,7 @@ impl Heartbeat {
             due,
             phase,
             paused: false,
+            forgiven: 0,
         }
     }
 
@@ -102,9 +105,10 @@ impl Heartbeat {
     /// Time has passed. Deadlines count from when a ping was due, so a late timer does not give
     /// the peer more time than was announced.
     pub(super) fn on_time(&mut self, now: Instant) -> Beat {
-        if self.next().is_none_or(|due| now < due) {
+        if now < self.due {
             return Beat::Nothing;
         }
+        let forgiven = self.paused && self.forgiven < MAX_FORGIVEN;
         match self.phase {
             Phase::Resting => {
                 self.phase = Phase::Awaiting { extended: false };
@@ -114,6 +118,18 @@ impl Heartbeat {
                     self.due = now + self.timeout;
                 }
                 Beat::Ping
+            }
+            // A peer that is there needs its pings, and writing to one that is gone fails. But a
+            // peer that is never read again must not be kept for ever.
+            Phase::Awaiting { .. } if forgiven => {
+                self.forgiven += 1;
+                self.due = now + self.interval;
+                Beat::Ping
+            }
+            Phase::Listening if forgiven => {
+                self.forgiven += 1;
+                self.due = now + self.interval + self.timeout;
+                Beat::Nothing
             }
             Phase::Awaiting { .. } | Phase::Listening => Beat::Dead,
         }
@@ -127,6 +143,7 @@ impl Heartbeat {
     /// Reading goes on: the peer gets its whole time once more.
     pub(super) fn resume(&mut self, now: Instant) {
         self.paused = false;
+        self.forgiven = 0;
         match &mut self.phase {
             Phase::Resting => {}
             Phase::Awaiting { extended } => {
@@ -138,7 +155,10 @@ impl Heartbeat {
     }
 
     /// When [`on_time`](Self::on_time) wants to be called.
-    pub(super) fn next(&self) -> Option<Instant> {
-        (!self.paused || self.phase == Phase::Resting).then_some(self.due)
+    pub(super) fn next(&self) -> Instant {
+        self.due
     }
 }
+
+/// How many deadlines may pass while nothing is read.
+const MAX_FORGIVEN: u8 = 10;

@@ -436,12 +436,8 @@ impl Session {
         match self.state {
             State::Closed { .. } => None,
             State::Closing(closing) => Some(closing.deadline),
-            State::Probing { deadline, .. } => Some(
-                self.heartbeat
-                    .next()
-                    .map_or(deadline, |beat| beat.min(deadline)),
-            ),
-            State::Polling | State::Socket => self.heartbeat.next(),
+            State::Probing { deadline, .. } => Some(self.heartbeat.next().min(deadline)),
+            State::Polling | State::Socket => Some(self.heartbeat.next()),
         }
     }
 

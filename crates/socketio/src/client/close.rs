@@ -69,15 +69,16 @@ impl Client {
                     socket.refuse();
                     return false;
                 }
-                Stage::Starting(socket, _) | Stage::Open(socket) => {
+                Stage::Open(socket) => {
                     if socket.left() {
                         self.waiting.push(Item::Ended(socket.clone(), reason));
-                    } else {
+                    } else if !self.waiting.has_ended(socket) {
+                        let socket = socket.clone();
                         self.waiting.push(Item::Kicked(socket.clone()));
-                        slot.stage = Stage::Kicked;
+                        slot.stage = Stage::Kicked(Some(socket));
                     }
                 }
-                Stage::Kicked => {}
+                Stage::Kicked(_) => {}
             }
             true
         });
@@ -91,10 +92,12 @@ impl Drop for Client {
         for slot in &self.slots {
             match &slot.stage {
                 Stage::Joining(socket) => socket.refuse(),
-                Stage::Starting(socket, _) | Stage::Open(socket) => {
+                Stage::Open(socket) | Stage::Kicked(Some(socket)) => {
                     socket.left();
+                    // They may hold the socket.
+                    socket.drop_handlers();
                 }
-                Stage::Kicked => {}
+                Stage::Kicked(None) => {}
             }
         }
     }

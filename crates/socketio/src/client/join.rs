@@ -37,6 +37,7 @@ impl Client {
             handlers: namespace.handlers().snapshot(),
             namespace,
             stage: Stage::Joining(socket.clone()),
+            starting: 0,
         });
         match admission {
             None => self.admitted(&socket, cx),
@@ -56,13 +57,8 @@ impl Client {
             Done::Admit(socket, Err(error)) => self.refused(&socket, &error),
             Done::Connect(socket) => {
                 let slot = self.slots.iter_mut().find(|slot| slot.is_of(&socket));
-                if let Some(slot) = slot
-                    && let Stage::Starting(_, unfinished) = &mut slot.stage
-                {
-                    *unfinished -= 1;
-                    if *unfinished == 0 {
-                        slot.stage = Stage::Open(socket);
-                    }
+                if let Some(slot) = slot {
+                    slot.starting -= 1;
                 }
             }
         }
@@ -93,10 +89,8 @@ impl Client {
                 unfinished += usize::from(in_flight.start(work, cx).is_none());
             }
         }
-        slot.stage = match unfinished {
-            0 => Stage::Open(context.socket),
-            unfinished => Stage::Starting(context.socket, unfinished),
-        };
+        slot.stage = Stage::Open(context.socket);
+        slot.starting = unfinished;
         // The handlers may have disconnected it already.
         self.catch_up(cx);
     }

@@ -100,8 +100,9 @@ impl Client {
                 && let Some(out) = socket.poll_kicked(cx)
             {
                 kicked_out |= out;
+                let socket = socket.clone();
                 self.waiting.push(Item::Kicked(socket.clone()));
-                slot.stage = Stage::Kicked;
+                slot.stage = Stage::Kicked(Some(socket));
             }
         }
         if kicked_out {
@@ -122,10 +123,29 @@ impl Client {
             *nsp = name.into();
         }
         if self.must_wait(&packet) {
+            if packet.kind == PacketKind::Disconnect && self.leave_at_once(&packet.nsp) {
+                return;
+            }
             self.waiting.push(Item::Packet(packet));
         } else {
             self.handle(packet, cx);
         }
+    }
+
+    /// The client leaves a namespace whose handlers are still at work. It will answer nothing any
+    /// more, so whoever waits for an acknowledgement must hear of it now: the handlers in front of
+    /// this packet may be the ones that wait. Disconnection handlers wait for their turn.
+    fn leave_at_once(&mut self, namespace: &str) -> bool {
+        let slot = self.position(namespace).map(|at| &self.slots[at]);
+        let Some(socket) = slot.and_then(Slot::connected) else {
+            return false;
+        };
+        let left = socket.left();
+        if left {
+            let reason = DisconnectReason::ClientNamespaceDisconnect;
+            self.waiting.push(Item::Ended(socket.clone(), reason));
+        }
+        left
     }
 
     fn must_wait(&self, packet: &Packet) -> bool {
@@ -142,7 +162,7 @@ impl Client {
         let slot = self.position(&packet.nsp).map(|at| &self.slots[at]);
         takes_turns
             && slot.is_some_and(|slot| {
-                slot.is_starting() || slot.connected().is_some() && self.in_flight.is_full()
+                slot.connected().is_some() && (slot.is_starting() || self.in_flight.is_full())
             })
     }
 
@@ -156,31 +176,34 @@ impl Client {
             };
         };
         match (&self.slots[at].stage, kind) {
-            (Stage::Starting(socket, _) | Stage::Open(socket), kind) => match kind {
+            (Stage::Open(socket), kind) => match kind {
                 PacketKind::Event { name, id, args } => {
                     let socket = socket.clone();
                     self.dispatch(at, socket, name, id, args, cx);
                 }
                 PacketKind::Ack { id, args } => socket.resolve_ack(id, args),
                 PacketKind::Disconnect => {
-                    let socket = socket.clone();
-                    socket.left();
-                    self.slots.swap_remove(at);
-                    self.run_disconnect(socket, DisconnectReason::ClientNamespaceDisconnect, cx);
+                    // If not, the server was faster, and `catch_up` will see to it.
+                    if socket.left() {
+                        let socket = socket.clone();
+                        self.slots.swap_remove(at);
+                        let reason = DisconnectReason::ClientNamespaceDisconnect;
+                        self.run_disconnect(socket, reason, cx);
+                    }
                 }
                 PacketKind::Empty => {}
                 PacketKind::Connect { .. } | PacketKind::ConnectError { .. } => {
                     self.violation(&nsp);
                 }
             },
-            (Stage::Kicked, PacketKind::Connect { auth }) => {
+            (Stage::Kicked(_), PacketKind::Connect { auth }) => {
                 self.slots.swap_remove(at);
                 self.join(&nsp, auth.map(copy), cx);
             }
-            (Stage::Joining(_), _) | (Stage::Kicked, PacketKind::ConnectError { .. }) => {
+            (Stage::Joining(_), _) | (Stage::Kicked(_), PacketKind::ConnectError { .. }) => {
                 self.violation(&nsp);
             }
-            (Stage::Kicked, _) => {}
+            (Stage::Kicked(_), _) => {}
         }
     }
 
@@ -230,9 +253,14 @@ impl Client {
     /// Gives their turn to all who can have it.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut at = 0;
-        while !self.in_flight.is_full()
-            && let Some(item) = self.waiting.get(at)
-        {
+        while !self.in_flight.is_full() {
+            // The handler before may have disconnected the socket that the next one is for.
+            if self.slots.iter().any(Slot::is_behind) {
+                self.catch_up(cx);
+            }
+            let Some(item) = self.waiting.get(at) else {
+                break;
+            };
             let slot = self.position(item.namespace());
             if slot.is_some_and(|slot| self.slots[slot].is_starting()) {
                 at += 1;
@@ -241,6 +269,9 @@ impl Client {
             match self.waiting.remove(at) {
                 Some(Item::Packet(packet)) => self.handle(packet, cx),
                 Some(Item::Kicked(socket)) => {
+                    if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_of(&socket)) {
+                        slot.stage = Stage::Kicked(None);
+                    }
                     self.run_disconnect(socket, DisconnectReason::ServerNamespaceDisconnect, cx);
                 }
                 Some(Item::Ended(socket, reason)) => {

@@ -7,6 +7,8 @@ use crate::{Namespace, Socket, handler::Handlers, snapshot::Snapshot};
 pub(super) struct Slot {
     pub(super) namespace: Namespace,
     pub(super) stage: Stage,
+    /// How many of its connection handlers are not done yet.
+    pub(super) starting: usize,
     pub(super) handlers: Snapshot<Handlers>,
 }
 
@@ -14,31 +16,30 @@ pub(super) struct Slot {
 pub(super) enum Stage {
     /// In middleware.
     Joining(Socket),
-    /// Connected; this many connection handlers are not done yet.
-    Starting(Socket, usize),
-    /// Connected.
+    /// Connected, or left by the client while what it sent before waits for its turn.
     Open(Socket),
-    /// Disconnected by the server. The client may not know yet.
-    Kicked,
+    /// Disconnected by the server. The client may not know yet. Holds the socket until its
+    /// handlers have heard of it.
+    Kicked(Option<Socket>),
 }
 
 impl Slot {
     pub(super) fn is_starting(&self) -> bool {
-        matches!(self.stage, Stage::Starting(..))
+        self.starting > 0
     }
 
     /// The socket, if it has been connected and was not disconnected.
     pub(super) fn connected(&self) -> Option<&Socket> {
         match &self.stage {
-            Stage::Starting(socket, _) | Stage::Open(socket) => Some(socket),
-            Stage::Joining(_) | Stage::Kicked => None,
+            Stage::Open(socket) => Some(socket),
+            Stage::Joining(_) | Stage::Kicked(_) => None,
         }
     }
 
     pub(super) fn is_of(&self, socket: &Socket) -> bool {
         match &self.stage {
-            Stage::Joining(it) | Stage::Starting(it, _) | Stage::Open(it) => it == socket,
-            Stage::Kicked => false,
+            Stage::Joining(it) | Stage::Open(it) | Stage::Kicked(Some(it)) => it == socket,
+            Stage::Kicked(None) => false,
         }
     }
 

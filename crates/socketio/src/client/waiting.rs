@@ -19,12 +19,16 @@ pub(super) enum Item {
     Packet(Packet),
     /// The server has disconnected a socket, and the handlers are to hear of it.
     Kicked(Socket),
-    /// The connection of a socket has ended.
+    /// A socket's client has left, or its connection has ended.
     Ended(Socket, DisconnectReason),
 }
 
 impl Waiting {
-    pub(super) fn push(&mut self, item: Item) {
+    pub(super) fn push(&mut self, mut item: Item) {
+        if let Item::Packet(packet) = &mut item {
+            // What waits is counted, so it must not keep more alive than it counts.
+            packet.detach();
+        }
         self.bytes += item.bytes();
         self.items.push_back(item);
     }
@@ -48,6 +52,12 @@ impl Waiting {
 
     pub(super) fn is_full(&self, options: &Options) -> bool {
         self.items.len() >= options.max_waiting || self.bytes >= options.max_waiting_bytes
+    }
+
+    /// Whether the end of this socket waits for its turn.
+    pub(super) fn has_ended(&self, socket: &Socket) -> bool {
+        let is_it = |item: &Item| matches!(item, Item::Ended(ended, _) if ended == socket);
+        self.items.iter().any(is_it)
     }
 
     /// Whether anything waits that is about this namespace.

@@ -259,7 +259,7 @@ impl AckSender {
     /// If the answer cannot be JSON.
     pub fn send<A: ToArgs + ?Sized>(self, args: &A) -> Result<(), EmitError> {
         match &self.0 {
-            Some(ack) => Ok(ack.answer(args)?),
+            Some(ack) => ack.answer(args).map(drop).map_err(EmitError::from),
             None => Ok(()),
         }
     }

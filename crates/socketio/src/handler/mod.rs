@@ -123,10 +123,6 @@ impl Events {
     pub(crate) fn get(&self, event: &str) -> &[Erased<Event>] {
         self.0.get(event).map_or(&[], Vec::as_slice)
     }
-
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
 }
 
 impl std::fmt::Debug for Events {
@@ -228,7 +224,7 @@ where
                 outcome.unwrap_or_else(|panic| Err(refuse_after_panic(&socket, &*panic)))
             })),
             Ok(Err(rejection)) => {
-                let refusal = ConnectError::new(rejection.to_string());
+                let refusal = ConnectError::new(text_of(&*rejection));
                 socket.report(None, HandlerError::Extract(rejection));
                 Err(refusal)
             }
@@ -262,6 +258,11 @@ fn refuse_after_panic(socket: &Socket, panic: &(dyn Any + Send)) -> ConnectError
 /// Runs application code that must not take its connection down with it.
 pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(f))
+}
+
+/// What an error says. How it says so is the application's, and may panic.
+pub(crate) fn text_of(error: &(dyn std::error::Error + Send + Sync)) -> String {
+    guarded(|| error.to_string()).unwrap_or_else(|_| INTERNAL_ERROR.into())
 }
 
 pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> HandlerError {

@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 use serde::Serialize;
 use socketio_proto::{Args, EncodeError, ToArgs};
 
-use super::{Event, INTERNAL_ERROR, panic_error};
+use super::{Event, INTERNAL_ERROR, panic_error, text_of};
 use crate::{
     ErrorReply, Socket, Str,
     ack::AckRequest,
@@ -159,9 +159,13 @@ impl Answer {
 
     pub(super) fn give(&self, reply: impl IntoReply) {
         if let Err(error) = reply.into_reply(self) {
-            match &self.ack {
-                Some(ack) => self.send_error(ack, &*error),
-                None => self.report(HandlerError::Failed(error)),
+            // Whoever asked is told; if nobody did, or has his answer already, the hook is.
+            let told = self
+                .ack
+                .as_ref()
+                .is_some_and(|ack| self.send_error(ack, &*error));
+            if !told {
+                self.report(HandlerError::Failed(error));
             }
         }
     }
@@ -184,17 +188,18 @@ impl Answer {
         &self,
         ack: &AckRequest,
         error: &(dyn std::error::Error + Send + Sync + 'static),
-    ) {
+    ) -> bool {
         let Some(reply) = error.downcast_ref::<ErrorReply>() else {
-            return ack.answer_error(&error.to_string());
+            return ack.answer_error(&text_of(error));
         };
         let sent = match reply.args() {
             Ok(args) => ack.answer(args),
             Err(error) => Err(error.clone()),
         };
-        if let Err(error) = sent {
+        sent.unwrap_or_else(|error| {
             self.unsendable(ack, error);
-        }
+            true
+        })
     }
 
     fn unsendable(&self, ack: &AckRequest, error: EncodeError) {

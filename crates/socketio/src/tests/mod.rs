@@ -6,6 +6,7 @@ mod broadcast;
 mod connect;
 mod disconnect;
 mod events;
+mod lifetimes;
 mod old_clients;
 mod order;
 mod peer;

@@ -79,7 +79,7 @@ async fn one_at_a_time() {
     gate.add_permits(1);
     peer.settle().await;
     assert_eq!(log.take(), ["end 1", "note 2", "start 3"]);
-    assert!(!io.of("/").is_empty(), "leaving waits for its turn too");
+    assert!(io.of("/").is_empty(), "the client is not there any more");
     gate.add_permits(1);
     peer.settle().await;
     assert_eq!(log.take(), ["end 3", "client namespace disconnect"]);
