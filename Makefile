@@ -2,7 +2,7 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit doc layers msrv conformance fuzz-check
+.PHONY: run test setup format clippy unit doc layers msrv conformance
 
 run:
 	cargo run --release -p chat-server
