@@ -12,7 +12,7 @@ use std::{
 
 use common::{A_MOMENT, Behaviour, PATH, RECORD, Running, assert_unknown, start_with};
 use engineio::{Acceptor, CloseReason, Config, Connection, Data, Handshake, Server, SessionHandle};
-use testkit::{Open, Polling, TIME_LIMIT, Upgrade, Ws, within};
+use testkit::{Http, Open, Polling, TIME_LIMIT, Upgrade, Ws, within};
 use tokio::{net::TcpListener, time::sleep};
 
 /// An application that works on one message at a time, for 100 ms, and then sends it back.
@@ -274,4 +274,79 @@ async fn a_websocket_that_does_not_read_is_not_waited_for() {
     let reason = running.close_reason(&open.sid).await;
     assert_eq!(reason, CloseReason::ForcedClose);
     running.sessions(0).await;
+}
+
+#[tokio::test]
+async fn a_close_by_a_handler_that_has_waited_takes_effect_at_once() {
+    let running = start_with(Config::default(), RECORD).await;
+    let (mut ws, open) = running.ws().await;
+    running
+        .work(&open.sid, |it| it.close(CloseReason::ForcedClose))
+        .await;
+    assert_eq!(ws.recv_close().await, None);
+    let reason = running.close_reason(&open.sid).await;
+    assert_eq!(reason, CloseReason::ForcedClose);
+
+    let mut session = running.open().await;
+    session.send_poll().await;
+    sleep(A_MOMENT).await;
+    running
+        .work(session.sid(), |it| it.close(CloseReason::ForcedClose))
+        .await;
+    assert_eq!(session.recv_poll().await.text(), "1");
+    let reason = running.close_reason(session.sid()).await;
+    assert_eq!(reason, CloseReason::ForcedClose);
+    running.sessions(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_that_comes_while_the_application_is_busy_is_delivered_then() {
+    let running = start_with(Config::default(), RECORD).await;
+    let mut session = running.open().await;
+    let busy = running.occupy(session.sid()).await;
+    let url = session.url();
+    let http = session.post_connection();
+    http.send_request("POST", &url, &[], "4hello").await;
+    http.silence(A_MOMENT).await;
+    drop(busy);
+    assert_eq!(session.post_connection().response().await.text(), "ok");
+    assert_eq!(running.messages(session.sid(), 1).await, ["hello"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_given_up_while_the_application_is_busy_closes_the_session() {
+    let running = start_with(Config::default(), RECORD).await;
+    let mut session = running.open().await;
+    let url = session.url();
+    let headers = [("Content-Length", "100")];
+    let mut http = Http::connect(running.addr).await;
+    http.send_request("POST", &url, &headers, "4he").await;
+    sleep(A_MOMENT).await;
+    let busy = running.occupy(session.sid()).await;
+    drop(http);
+    sleep(A_MOMENT).await;
+    drop(busy);
+    let reason = running.close_reason(session.sid()).await;
+    assert_eq!(reason, CloseReason::TransportError);
+    running.sessions(0).await;
+    assert_unknown(&session.poll().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_given_up_while_the_application_is_busy_closes_the_session() {
+    let running = start_with(Config::default(), RECORD).await;
+    for message in [None, Some("for the poll")] {
+        let mut session = running.open().await;
+        let busy = running.occupy(session.sid()).await;
+        session.send_poll().await;
+        sleep(A_MOMENT).await;
+        session.abort_poll().await;
+        sleep(A_MOMENT).await;
+        let handle = running.handle(session.sid()).await;
+        message.into_iter().for_each(|it| handle.send(it));
+        drop(busy);
+        let reason = running.close_reason(session.sid()).await;
+        assert_eq!(reason, CloseReason::TransportError, "{message:?}");
+        running.sessions(0).await;
+    }
 }
