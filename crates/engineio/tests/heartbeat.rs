@@ -381,12 +381,12 @@ async fn on_a_thread(config: Config) -> (Arc<Running>, oneshot::Sender<()>) {
 #[tokio::test]
 async fn a_handler_that_holds_the_runtime_up_costs_no_other_client_its_session() {
     let (running, _stop) = on_a_thread(config()).await;
-    let (_busy, busy) = running.ws().await;
+    let (mut other, busy) = running.ws().await;
     let (mut ws, on_ws) = running.ws().await;
     let mut session = running.open().await;
     let (ping, poll) = tokio::join!(ws.recv_text(), session.poll_text());
     assert_eq!((&*ping, &*poll), ("2", "2"));
-    let busy = running.occupy(&busy.sid).await;
+    let busy = running.occupy(&busy.sid, other.text("4go")).await;
     // In time, but nobody looks.
     ws.text("3").await;
     let url = session.url();

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
     mem,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -81,7 +82,7 @@ pub struct Seen {
 
 /// Where work for a connection of the application is left.
 #[derive(Clone, Default)]
-struct Desk(Arc<Mutex<(Option<Job>, Option<Waker>)>>);
+struct Desk(Arc<Mutex<Option<Job>>>);
 
 type Job = Box<dyn FnOnce(&SessionHandle) + Send>;
 
@@ -209,14 +210,17 @@ impl Running {
     /// waited for something else.
     pub async fn work(&self, sid: &str, job: impl FnOnce(&SessionHandle) + Send + 'static) {
         let desk = self.seen(sid).await.desk;
-        let mut desk = desk.0.lock().expect("no panic");
-        desk.0 = Some(Box::new(job));
-        desk.1.take().into_iter().for_each(Waker::wake);
+        *desk.0.lock().expect("no panic") = Some(Box::new(job));
     }
 
     /// Keeps a session's task, and the thread it runs on, inside the application until what is
-    /// returned is dropped. Needs a server with another thread than the test's.
-    pub async fn occupy(&self, sid: &str) -> std::sync::mpsc::Sender<()> {
+    /// returned is dropped. The cause is what makes the session take its next turn. Needs a
+    /// server with another thread than the test's.
+    pub async fn occupy(
+        &self,
+        sid: &str,
+        cause: impl Future<Output = ()>,
+    ) -> std::sync::mpsc::Sender<()> {
         let (began, begun) = oneshot::channel();
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let job = move |_: &SessionHandle| {
@@ -224,6 +228,7 @@ impl Running {
             let _ = ended.recv();
         };
         self.work(sid, job).await;
+        cause.await;
         let begun = within(TIME_LIMIT, "the application to begin", begun).await;
         begun.expect("the session is there");
         end
@@ -332,12 +337,8 @@ impl Connection for Session {
         self.record(|seen| seen.messages.push(message));
     }
 
-    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let job = {
-            let mut desk = self.desk.0.lock().expect("no panic");
-            desk.1 = Some(cx.waker().clone());
-            desk.0.take()
-        };
+    fn poll_progress(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        let job = self.desk.0.lock().expect("no panic").take();
         if let Some(job) = job {
             job(&self.handle);
         }
