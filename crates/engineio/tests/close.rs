@@ -5,9 +5,12 @@ mod common;
 use std::time::Duration;
 
 use common::{A_MOMENT, Behaviour, PATH, RECORD, assert_unknown, both_versions, start, start_with};
-use engineio::{CloseReason, Config};
-use testkit::{Http, Message, Polling};
-use tokio::time::{Instant, sleep};
+use engineio::{CloseReason, Config, Data, Encoded};
+use testkit::{Http, Message, Polling, TIME_LIMIT, within};
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, sleep},
+};
 
 const FORCED: CloseReason = CloseReason::ForcedClose;
 
@@ -335,4 +338,84 @@ async fn a_session_can_be_closed_by_what_arrives() {
     session.post_ok("4a").await;
     let body = session.poll_text().await;
     assert!(body.starts_with("4a"), "{body:?}");
+}
+
+/// Closes whatever arrives, and at `bye` says something first.
+const CLOSES: Behaviour = Behaviour {
+    message: |session, message| {
+        if message == Data::from("bye") {
+            session.send("last");
+        }
+        session.close(FORCED);
+    },
+    ..RECORD
+};
+
+#[tokio::test]
+async fn a_close_by_a_handler_takes_effect_at_once() {
+    let running = start_with(Config::default(), CLOSES).await;
+    let (mut ws, open) = running.ws().await;
+    ws.text("4close").await;
+    assert_eq!(ws.recv_close().await, None);
+    assert_eq!(running.close_reason(&open.sid).await, FORCED);
+
+    let mut session = running.open().await;
+    session.send_poll().await;
+    sleep(A_MOMENT).await;
+    session.post_ok("4close").await;
+    assert_eq!(session.recv_poll().await.text(), "1");
+    assert_eq!(running.close_reason(session.sid()).await, FORCED);
+    running.sessions(0).await;
+}
+
+#[tokio::test]
+async fn a_close_by_a_handler_is_told_before_the_client_polls() {
+    let running = start_with(Config::default(), CLOSES).await;
+    let mut session = running.open().await;
+    session.post_ok("4close").await;
+    assert_eq!(running.close_reason(session.sid()).await, FORCED);
+    assert_eq!(session.poll_text().await, "6\x1e1");
+    running.sessions(0).await;
+}
+
+#[tokio::test]
+async fn what_a_handler_sends_before_it_closes_leaves() {
+    let running = start_with(Config::default(), CLOSES).await;
+    let (mut ws, _) = running.ws().await;
+    ws.text("4bye").await;
+    assert_eq!(ws.recv_text().await, "4last");
+    assert_eq!(ws.recv_close().await, None);
+
+    let mut session = running.open().await;
+    session.post_ok("4bye").await;
+    assert_eq!(running.close_reason(session.sid()).await, FORCED);
+    assert_eq!(session.poll_text().await, "4last\x1e1");
+    running.sessions(0).await;
+}
+
+#[tokio::test]
+async fn a_websocket_that_reads_late_still_gets_all_before_the_close_frame() {
+    let running = start_with(Config::default(), RECORD).await;
+    // What fits into the socket's buffer at once, and what does not.
+    let mut late = Vec::new();
+    for size in [50_000, 300_000] {
+        let (pipe, open) = running.ws_on_a_pipe(4096).await;
+        let handle = running.handle(&open.sid).await;
+        handle.send(Encoded::binary(vec![7; size]));
+        handle.close(FORCED);
+        late.push((size, pipe));
+    }
+    // Longer than a client is waited for that has only the close frame left to answer.
+    sleep(Duration::from_millis(3200)).await;
+    for (size, mut pipe) in late {
+        let head = if size < 65_536 { 4 } else { 10 };
+        let mut received = vec![0; head + size + 2];
+        let read = pipe.read_exact(&mut received);
+        let read = within(TIME_LIMIT, "what was sent last", read).await;
+        read.expect("everything");
+        assert_eq!(received[0], 0x82);
+        assert!(received[head..][..size].iter().all(|byte| *byte == 7));
+        assert_eq!(received[head + size..], [0x88, 0]);
+    }
+    running.sessions(0).await;
 }

@@ -12,7 +12,7 @@ use std::{
 
 use common::{A_MOMENT, Behaviour, PATH, RECORD, Running, assert_unknown, start_with};
 use engineio::{Acceptor, CloseReason, Config, Connection, Data, Handshake, Server, SessionHandle};
-use testkit::{Open, Polling, TIME_LIMIT, Upgrade, Ws, within};
+use testkit::{Http, Open, Polling, TIME_LIMIT, Upgrade, Ws, within};
 use tokio::{net::TcpListener, time::sleep};
 
 /// An application that works on one message at a time, for 100 ms, and then sends it back.
@@ -274,4 +274,90 @@ async fn a_websocket_that_does_not_read_is_not_waited_for() {
     let reason = running.close_reason(&open.sid).await;
     assert_eq!(reason, CloseReason::ForcedClose);
     running.sessions(0).await;
+}
+
+#[tokio::test]
+async fn a_close_by_a_handler_that_has_waited_takes_effect_at_once() {
+    let running = start_with(Config::default(), RECORD).await;
+    let (mut ws, open) = running.ws().await;
+    let mut session = running.open().await;
+    for sid in [&open.sid, session.sid()] {
+        let close = |it: &SessionHandle| it.close(CloseReason::ForcedClose);
+        running.work(sid, close).await;
+        running.handle(sid).await.send("go");
+        let reason = running.close_reason(sid).await;
+        assert_eq!(reason, CloseReason::ForcedClose);
+    }
+    assert_eq!(ws.recv_text().await, "4go");
+    assert_eq!(ws.recv_close().await, None);
+    assert_eq!(session.poll_text().await, "4go\x1e1");
+    running.sessions(0).await;
+}
+
+/// A session whose application is busy; see [`Running::occupy`].
+async fn busy(running: &Running) -> (Polling, std::sync::mpsc::Sender<()>) {
+    let session = running.open().await;
+    let handle = running.handle(session.sid()).await;
+    let busy = running.occupy(session.sid(), async { handle.send("go") });
+    let busy = busy.await;
+    (session, busy)
+}
+
+/// The same, with a POST that has only begun and nothing to send.
+async fn busy_with_a_post(running: &Running) -> (Polling, Http, std::sync::mpsc::Sender<()>) {
+    let session = running.open().await;
+    let url = session.url();
+    let mut http = Http::connect(running.addr).await;
+    let headers = [("Content-Length", "100")];
+    let post = http.send_request("POST", &url, &headers, "4he");
+    let busy = running.occupy(session.sid(), post).await;
+    (session, http, busy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_that_comes_while_the_application_is_busy_is_delivered_then() {
+    let running = start_with(Config::default(), RECORD).await;
+    let (mut session, busy) = busy(&running).await;
+    let url = session.url();
+    let http = session.post_connection();
+    http.send_request("POST", &url, &[], "4hello").await;
+    http.silence(A_MOMENT).await;
+    drop(busy);
+    assert_eq!(session.post_connection().response().await.text(), "ok");
+    assert_eq!(running.messages(session.sid(), 1).await, ["hello"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_given_up_while_the_application_is_busy_closes_the_session() {
+    let running = start_with(Config::default(), RECORD).await;
+    let (mut session, http, busy) = busy_with_a_post(&running).await;
+    drop(http);
+    sleep(A_MOMENT).await;
+    drop(busy);
+    let reason = running.close_reason(session.sid()).await;
+    assert_eq!(reason, CloseReason::TransportError);
+    running.sessions(0).await;
+    assert_unknown(&session.poll().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_given_up_while_the_application_is_busy_closes_the_session() {
+    let running = start_with(Config::default(), RECORD).await;
+    for with_message in [false, true] {
+        let (mut session, _post, busy) = if with_message {
+            let (session, busy) = busy(&running).await;
+            (session, None, busy)
+        } else {
+            let (session, post, busy) = busy_with_a_post(&running).await;
+            (session, Some(post), busy)
+        };
+        session.send_poll().await;
+        sleep(A_MOMENT).await;
+        session.abort_poll().await;
+        sleep(A_MOMENT).await;
+        drop(busy);
+        let reason = running.close_reason(session.sid()).await;
+        assert_eq!(reason, CloseReason::TransportError, "{with_message}");
+        running.sessions(0).await;
+    }
 }

@@ -237,6 +237,14 @@ fn gunzip(body: &[u8]) -> String {
     text
 }
 
+fn inflate(body: &[u8]) -> String {
+    let mut text = String::new();
+    ZlibDecoder::new(body)
+        .read_to_string(&mut text)
+        .expect("deflate");
+    text
+}
+
 #[tokio::test]
 async fn polls_are_compressed_by_gzip() {
     let text = long(1023);
@@ -254,10 +262,30 @@ async fn polls_are_compressed_by_deflate_for_clients_that_want_it() {
     for accept in ["deflate", "gzip;q=0.5, deflate", "gzip;q=0, deflate, br"] {
         let response = poll(Config::default(), accept, &text).await;
         assert_eq!(response.header("content-encoding"), Some("deflate"));
-        let mut decoded = String::new();
-        let mut decoder = ZlibDecoder::new(&response.body[..]);
-        decoder.read_to_string(&mut decoded).expect("deflate");
+        let decoded = inflate(&response.body);
         assert_eq!(decoded, format!("4{text}"), "{accept}");
+    }
+}
+
+#[tokio::test]
+async fn large_polls_are_compressed_as_well() {
+    // Numbers, so that not everything looks the same.
+    let text: String = (0..150_000).map(|number| format!("{number},")).collect();
+    for (accept, coding) in [
+        ("gzip", Some("gzip")),
+        ("deflate", Some("deflate")),
+        ("identity", None),
+    ] {
+        let response = poll(Config::default(), accept, &text).await;
+        assert_eq!(response.header("content-encoding"), coding);
+        let length = response.body.len().to_string();
+        assert_eq!(response.header("content-length"), Some(&*length));
+        let body = match coding {
+            Some("gzip") => gunzip(&response.body),
+            Some(_) => inflate(&response.body),
+            None => response.text().to_owned(),
+        };
+        assert!(body == format!("4{text}"), "{accept}");
     }
 }
 

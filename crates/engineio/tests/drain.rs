@@ -8,6 +8,7 @@ use common::{A_MOMENT, RECORD, assert_error, both_versions, refuse_ws, start, st
 use engineio::{CloseReason, Config};
 use testkit::{Http, Message, TIME_LIMIT, Upgrade, within};
 use tokio::{
+    io::AsyncReadExt,
     net::TcpListener,
     time::{Instant, sleep},
 };
@@ -90,6 +91,29 @@ async fn what_is_queued_still_leaves() {
         packets.extend(body.split('\x1e').map(str::to_owned));
     }
     assert_eq!(packets[0], "4last");
+    within(TIME_LIMIT, "close()", close)
+        .await
+        .expect("no panic");
+}
+
+#[tokio::test]
+async fn what_a_websocket_has_not_read_yet_is_waited_for() {
+    let running = start_with(Config::default(), RECORD).await;
+    let (mut pipe, open) = running.ws_on_a_pipe(4096).await;
+    let long = "x".repeat(300_000);
+    running.handle(&open.sid).await.send(&*long);
+    let server = running.server.clone();
+    let close = tokio::spawn(async move { server.close(LONG).await });
+    // Nobody finds the session any more, but its last message is still here.
+    running.sessions(0).await;
+    sleep(A_MOMENT).await;
+    assert!(!close.is_finished());
+    let mut received = vec![0; 10 + 1 + long.len() + 2];
+    let read = pipe.read_exact(&mut received);
+    let read = within(TIME_LIMIT, "what was sent", read).await;
+    read.expect("everything");
+    assert!(received.ends_with(&[b'x', b'x', 0x88, 0]));
+    drop(pipe);
     within(TIME_LIMIT, "close()", close)
         .await
         .expect("no panic");

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{A_MOMENT, RECORD, start, start_with};
-use engineio::{Config, Encoded};
+use engineio::{CloseReason, Config, Encoded};
 use testkit::Upgrade;
 use tokio::time::sleep;
 
@@ -127,7 +127,51 @@ async fn the_handle_of_a_session_that_is_gone_takes_nothing() {
     for _ in 0..1000 {
         handle.send("lost");
     }
-    assert!(handle.queued() < 1000 * 10, "{}", handle.queued());
+    assert_eq!(handle.queued(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_queued_once_a_session_has_ended() {
+    let running = start(Config::default().max_queued(10_000)).await;
+    let session = running.open().await;
+    let (_ws, open) = running.ws().await;
+    for sid in [session.sid(), &open.sid] {
+        let handle = running.handle(sid).await;
+        for _ in 0..20 {
+            handle.send(&*"x".repeat(1000));
+        }
+        assert!(handle.queued() > 0);
+        let reason = running.close_reason(sid).await;
+        assert_eq!(reason, CloseReason::SlowClient);
+    }
+    running.sessions(0).await;
+    for sid in [session.sid(), &open.sid] {
+        let handle = running.handle(sid).await;
+        assert_eq!(handle.queued(), 0);
+        handle.send("lost");
+        assert_eq!(handle.queued(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_session_counts_as_closed_while_it_is_closing() {
+    let running = start(Config::default()).await;
+    let mut session = running.open().await;
+    let handle = running.handle(session.sid()).await;
+    assert!(!handle.is_closed());
+    handle.send("queued");
+    handle.close(CloseReason::ForcedClose);
+    running.close_reason(session.sid()).await;
+    // The client has not been told yet.
+    assert_eq!(running.server.sessions(), 1);
+    assert!(handle.is_closed());
+    assert!(!handle.is_writable());
+    let queued = handle.queued();
+    handle.send("too late");
+    assert_eq!(handle.queued(), queued);
+    assert_eq!(session.poll_text().await, "4queued\x1e1");
+    running.sessions(0).await;
+    assert_eq!(handle.queued(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,12 +2,15 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use common::{A_MOMENT, PATH, RECORD, Running, assert_unknown, start, start_with};
 use engineio::{CloseReason, Config};
 use testkit::{Message, Polling, Upgrade, Ws};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until},
+};
 
 const INTERVAL: Duration = Duration::from_millis(300);
 const TIMEOUT: Duration = Duration::from_millis(200);
@@ -356,4 +359,44 @@ async fn an_application_that_is_behind_does_not_kill_its_client() {
     running.assert_open(&open.sid).await;
     running.release();
     running.messages(&open.sid, 50).await;
+}
+
+/// A server whose only thread is not the test's; it ends when the sender is dropped.
+async fn on_a_thread(config: Config) -> (Arc<Running>, oneshot::Sender<()>) {
+    let (started, running) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let running = Arc::new(start_with(config, RECORD).await);
+            let _ = started.send(running.clone());
+            let _ = stopped.await;
+        });
+    });
+    (running.await.expect("a server"), stop)
+}
+
+#[tokio::test]
+async fn a_handler_that_holds_the_runtime_up_costs_no_other_client_its_session() {
+    let (running, _stop) = on_a_thread(config()).await;
+    let (mut other, busy) = running.ws().await;
+    let (mut ws, on_ws) = running.ws().await;
+    let mut session = running.open().await;
+    let (ping, poll) = tokio::join!(ws.recv_text(), session.poll_text());
+    assert_eq!((&*ping, &*poll), ("2", "2"));
+    let busy = running.occupy(&busy.sid, other.text("4go")).await;
+    // In time, but nobody looks.
+    ws.text("3").await;
+    let url = session.url();
+    let http = session.post_connection();
+    http.send_request("POST", &url, &[], "3").await;
+    sleep(TIMEOUT + A_MOMENT).await;
+    drop(busy);
+    assert_eq!(session.post_connection().response().await.text(), "ok");
+    let (ping, poll) = tokio::join!(ws.recv_text(), session.poll_text());
+    assert_eq!((&*ping, &*poll), ("2", "2"));
+    running.assert_open(&on_ws.sid).await;
+    running.assert_open(session.sid()).await;
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{A_MOMENT, RECORD, both_versions, start, start_with};
+use common::{A_MOMENT, Behaviour, RECORD, both_versions, start, start_with};
 use engineio::{CloseReason, Config};
 use testkit::{Http, Polling, Wire, ws};
 use tokio::time::{sleep, timeout};
@@ -85,6 +85,35 @@ async fn chunks_are_counted() {
     session.post_ok("4hello").await;
     assert_eq!(session.poll_text().await, "4hello");
     assert_eq!(running.messages(session.sid(), 1).await, ["hello"]);
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_a_body_that_was_refused() {
+    let running = start(config()).await;
+    let session = running.open().await;
+    let url = session.url();
+    let size = 2_000_000;
+    let declared = format!("Content-Length: {size}\r\n\r\n{}", message(size));
+    let chunk = format!("2710\r\n{}\r\n", "x".repeat(10_000));
+    let chunks = chunk.repeat(size / 10_000);
+    let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+    let small = "Content-Length: 6\r\n\r\n4hello";
+    let mut http = Http::connect(running.addr).await;
+    // Bytes, so that nothing connects anew.
+    for (rest, status) in [
+        (&*declared, 413),
+        (small, 200),
+        (&*chunked, 413),
+        (small, 200),
+    ] {
+        http.send(format!("POST {url} HTTP/1.1\r\nHost: a\r\n{rest}"))
+            .await;
+        let response = http.response().await;
+        assert_eq!(response.status, status);
+        assert!(!response.closes(), "{response:?}");
+    }
+    let messages = running.messages(session.sid(), 2).await;
+    assert_eq!(messages, ["hello", "hello"]);
 }
 
 #[tokio::test]
@@ -236,6 +265,25 @@ async fn a_client_that_does_not_read_does_not_fill_the_memory() {
     };
     testkit::within(testkit::TIME_LIMIT, "the session to close", fill).await;
     let reason = running.close_reason(&open.sid).await;
+    assert_eq!(reason, CloseReason::SlowClient);
+    running.sessions(0).await;
+}
+
+#[tokio::test]
+async fn a_handler_that_sends_too_much_closes_its_session_at_once() {
+    let flood = Behaviour {
+        message: |session, _| (0..200).for_each(|_| session.send(&*"x".repeat(1000))),
+        ..RECORD
+    };
+    let running = start_with(both_versions().max_queued(100_000), flood).await;
+    let (mut ws, open) = running.ws().await;
+    ws.text("4flood").await;
+    let reason = running.close_reason(&open.sid).await;
+    assert_eq!(reason, CloseReason::SlowClient);
+
+    let mut session = running.open().await;
+    session.post_ok("4flood").await;
+    let reason = running.close_reason(session.sid()).await;
     assert_eq!(reason, CloseReason::SlowClient);
     running.sessions(0).await;
 }

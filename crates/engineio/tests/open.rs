@@ -7,8 +7,8 @@ use std::time::Duration;
 use common::{
     A_MOMENT, Behaviour, ECHO, PATH, assert_error, both_versions, refuse_ws, start, start_with,
 };
-use engineio::{Config, Encoded, Transport, Version};
-use testkit::{Open, Polling, Ws};
+use engineio::{CloseReason, Config, Encoded, Transport, Version};
+use testkit::{Open, Polling, TIME_LIMIT, Upgrade, Ws, within};
 
 /// Speaks first.
 const GREETING: Behaviour = Behaviour {
@@ -252,6 +252,47 @@ async fn the_slash_at_the_end_of_the_path_is_a_setting() {
     Polling::open(running.addr, "/live", "EIO=4").await;
     let response = testkit::get(running.addr, "/live/?EIO=4&transport=polling").await;
     assert_eq!(response.status, 404);
+}
+
+#[tokio::test]
+async fn the_root_is_a_path() {
+    for path in ["/", ""] {
+        let running = start(Config::default().path(path)).await;
+        let mut session = Polling::open(running.addr, "/", "EIO=4").await;
+        session.post_ok("4hello").await;
+        assert_eq!(session.poll_text().await, "4hello");
+    }
+}
+
+#[tokio::test]
+async fn times_may_be_endless() {
+    let config = Config::default()
+        .ping_interval(Duration::MAX)
+        .ping_timeout(Duration::MAX)
+        .upgrade_timeout(Duration::MAX)
+        .close_timeout(Duration::MAX)
+        .allow_eio3(true);
+    let running = start(config).await;
+    let mut open_sockets = Vec::new();
+    for query in ["EIO=4", "EIO=3"] {
+        let (mut ws, open) = running.ws_with(query).await;
+        ws.text("4hello").await;
+        assert_eq!(ws.recv_text().await, "4hello");
+        assert!(open.ping_interval > Duration::from_secs(24 * 60 * 60));
+        open_sockets.push(ws);
+        let mut session = Polling::open(running.addr, PATH, query).await;
+        let (mut ws, _) = Upgrade::run(&mut session).await;
+        ws.text("4hello").await;
+        assert_eq!(ws.recv_text().await, "4hello");
+        open_sockets.push(ws);
+    }
+    let mut session = running.open().await;
+    let handle = running.handle(session.sid()).await;
+    handle.close(CloseReason::ForcedClose);
+    assert_eq!(session.poll_text().await, "6\x1e1");
+    running.sessions(4).await;
+    drop(open_sockets);
+    within(TIME_LIMIT, "close()", running.server.close(Duration::MAX)).await;
 }
 
 #[tokio::test]

@@ -2,13 +2,18 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{A_MOMENT, RECORD, start, start_with};
 use engineio::{CloseReason, Config};
 use testkit::{
-    Message,
+    Message, TIME_LIMIT, within,
     ws::{self, Frame},
 };
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{sleep, timeout},
+};
 
 #[tokio::test]
 async fn messages_of_every_shape_come_back_as_they_were() {
@@ -307,4 +312,52 @@ async fn half_a_frame_and_then_the_end_closes_the_session() {
     drop(ws);
     running.close_reason(&open.sid).await;
     assert_eq!(running.seen(&open.sid).await.messages, []);
+}
+
+#[tokio::test]
+async fn bytes_may_come_as_base64() {
+    let running = start(Config::default()).await;
+    for query in ["EIO=4", "EIO=4&b64=1"] {
+        let (mut ws, open) = running.ws_with(query).await;
+        for text in ["bAQID", "bAQ==", "b"] {
+            ws.text(text).await;
+        }
+        let messages = running.messages(&open.sid, 3).await;
+        assert_eq!(messages, ["bb\"\\x01\\x02\\x03\"", "bb\"\\x01\"", "bb\"\""]);
+        running.assert_open(&open.sid).await;
+    }
+    let (mut ws, open) = running.ws().await;
+    ws.text("b*").await;
+    assert_eq!(ws.recv_close().await, None);
+    let reason = running.close_reason(&open.sid).await;
+    assert_eq!(reason, CloseReason::ParseError);
+}
+
+#[tokio::test]
+async fn a_client_that_pings_and_does_not_read_is_not_read_either() {
+    let running = start(Config::default()).await;
+    let (pipe, _) = running.ws_on_a_pipe(4096).await;
+    let (mut reading, mut writing) = tokio::io::split(pipe);
+    let ping = Frame::new(ws::PING, [7; 125]).encode();
+    let send = async move {
+        for _ in 0..2000 {
+            writing.write_all(&ping).await.expect("somebody listens");
+        }
+        let hello = Frame::new(ws::TEXT, "4hello").encode();
+        writing.write_all(&hello).await.expect("somebody listens");
+        writing
+    };
+    let mut sending = tokio::spawn(send);
+    let early = timeout(Duration::from_millis(300), &mut sending).await;
+    assert!(early.is_err(), "250 kB went somewhere");
+    // It is served again as soon as it reads.
+    let mut received = Vec::new();
+    let read = async {
+        while !received.ends_with(b"4hello") {
+            let read = reading.read_buf(&mut received).await;
+            assert_ne!(read.expect("no error"), 0);
+        }
+    };
+    within(TIME_LIMIT, "the echo", read).await;
+    sending.await.expect("no panic");
 }

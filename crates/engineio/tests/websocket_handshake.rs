@@ -85,6 +85,44 @@ async fn of_the_subprotocols_offered_the_first_is_taken() {
 }
 
 #[tokio::test]
+async fn empty_names_are_no_subprotocols() {
+    let running = start(Config::default()).await;
+    for (offered, taken) in [
+        (", one", Some("one")),
+        (" ,, one , two", Some("one")),
+        (",", None),
+        (" , ", None),
+    ] {
+        let headers = [("Sec-WebSocket-Protocol", offered)];
+        let connected = Ws::connect_with_headers(running.addr, URL, &headers).await;
+        let mut ws = connected.expect("a 101");
+        let header = ws.response().header("sec-websocket-protocol");
+        assert_eq!(header, taken, "{offered:?}");
+        assert!(ws.recv_text().await.starts_with("0{"));
+    }
+}
+
+#[tokio::test]
+async fn http_1_0_cannot_be_upgraded() {
+    let running = start(Config::default()).await;
+    let session = running.open().await;
+    for url in [URL.to_owned(), session.ws_url()] {
+        let mut wire = Wire::connect(running.addr).await;
+        let request = format!(
+            "GET {url} HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        wire.send(request).await;
+        let answer = wire.rest().await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.0 400 "), "{answer}");
+        let refused = answer.ends_with(r#"{"code":3,"message":"Bad request"}"#);
+        assert!(refused, "{answer}");
+    }
+    assert_eq!(running.server.sessions(), 1);
+}
+
+#[tokio::test]
 async fn extensions_that_are_not_spoken_are_not_agreed_to() {
     let running = start(Config::default()).await;
     let headers = [("Sec-WebSocket-Extensions", "x-nobody-has-this; a=1")];

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
     mem,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -11,8 +12,11 @@ use std::{
 };
 
 use engineio::{Acceptor, CloseReason, Config, Connection, Data, Handshake, Server, SessionHandle};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use testkit::{Open, Polling, Response, TIME_LIMIT, Ws, within};
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     net::TcpListener,
     sync::{oneshot, watch},
     task::JoinHandle,
@@ -73,7 +77,14 @@ pub struct Seen {
     pub messages: Vec<Data>,
     /// The reasons it closed with: never more than one.
     pub closed: Vec<CloseReason>,
+    desk: Desk,
 }
+
+/// Where work for a connection of the application is left.
+#[derive(Clone, Default)]
+struct Desk(Arc<Mutex<Option<Job>>>);
+
+type Job = Box<dyn FnOnce(&SessionHandle) + Send>;
 
 struct Shared {
     behaviour: Behaviour,
@@ -195,6 +206,59 @@ impl Running {
         gate.waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Has the connection of a session do something in its next turn, as a handler does that has
+    /// waited for something else.
+    pub async fn work(&self, sid: &str, job: impl FnOnce(&SessionHandle) + Send + 'static) {
+        let desk = self.seen(sid).await.desk;
+        *desk.0.lock().expect("no panic") = Some(Box::new(job));
+    }
+
+    /// Keeps a session's task, and the thread it runs on, inside the application until what is
+    /// returned is dropped. The cause is what makes the session take its next turn. Needs a
+    /// server with another thread than the test's.
+    pub async fn occupy(
+        &self,
+        sid: &str,
+        cause: impl Future<Output = ()>,
+    ) -> std::sync::mpsc::Sender<()> {
+        let (began, begun) = oneshot::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let job = move |_: &SessionHandle| {
+            let _ = began.send(());
+            let _ = ended.recv();
+        };
+        self.work(sid, job).await;
+        cause.await;
+        let begun = within(TIME_LIMIT, "the application to begin", begun).await;
+        begun.expect("the session is there");
+        end
+    }
+
+    /// A WebSocket of version 4 on a pipe that holds so many bytes: what its client leaves unread
+    /// stays in the server, where TCP would buffer megabytes. The open packet has been read.
+    pub async fn ws_on_a_pipe(&self, bytes: usize) -> (DuplexStream, Open) {
+        let (mut outside, inside) = duplex(bytes);
+        let connection =
+            http1::Builder::new().serve_connection(TokioIo::new(inside), self.server.clone());
+        tokio::spawn(connection.with_upgrades());
+        let request = format!(
+            "GET {PATH}?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\n\
+             Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: {}\r\n\r\n",
+            testkit::ws::SAMPLE_KEY
+        );
+        let mut answer = Vec::new();
+        let open = async {
+            outside.write_all(request.as_bytes()).await.expect("a pipe");
+            while answer.last() != Some(&b'}') {
+                let byte = outside.read_u8().await.expect("an open packet");
+                answer.push(byte);
+            }
+        };
+        within(TIME_LIMIT, "a WebSocket on a pipe", open).await;
+        (outside, Open::parse(&answer))
+    }
+
     /// Waits until the server has so many sessions.
     pub async fn sessions(&self, count: usize) {
         let poll = async {
@@ -229,13 +293,16 @@ impl Acceptor for App {
             handshake,
             messages: Vec::new(),
             closed: Vec::new(),
+            desk: Desk::default(),
         };
+        let desk = seen.desk.clone();
         self.0.seen.send_modify(|all| {
             all.insert(session.sid().to_string(), seen);
         });
         Session {
             app: self.clone(),
             handle: session,
+            desk,
         }
     }
 }
@@ -244,6 +311,7 @@ impl Acceptor for App {
 pub struct Session {
     app: App,
     handle: SessionHandle,
+    desk: Desk,
 }
 
 impl Session {
@@ -267,6 +335,14 @@ impl Connection for Session {
     fn on_message(&mut self, message: Data, _: &mut Context<'_>) {
         (self.app.0.behaviour.message)(&self.handle, message.clone());
         self.record(|seen| seen.messages.push(message));
+    }
+
+    fn poll_progress(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        let job = self.desk.0.lock().expect("no panic").take();
+        if let Some(job) = job {
+            job(&self.handle);
+        }
+        Poll::Ready(())
     }
 
     fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
