@@ -85,7 +85,8 @@ impl Config {
     /// `addTrailingSlash` off.
     pub fn add_trailing_slash(mut self, slash: bool) -> Self {
         let path = self.path.trim_end_matches('/');
-        self.path = if slash {
+        // The root is all slash: without it there would be no path.
+        self.path = if slash || path.is_empty() {
             format!("{path}/")
         } else {
             path.to_owned()
@@ -116,15 +117,16 @@ impl Config {
     }
 
     /// Version 4: time from open, and then from each pong, to the next ping. Version 3: how often
-    /// the client has to ping. Default: 25 s.
+    /// the client has to ping. Default: 25 s; at most 12 days.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
-        self.settings.ping_interval = interval.min(FOR_EVER);
+        self.settings.ping_interval = interval.min(LONGEST_BEAT);
         self
     }
 
-    /// Version 4: time for the answer to a ping. Version 3: added to the interval. Default: 20 s.
+    /// Version 4: time for the answer to a ping. Version 3: added to the interval. Default: 20 s; at
+    /// most 12 days.
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.ping_timeout = timeout.min(FOR_EVER);
+        self.settings.ping_timeout = timeout.min(LONGEST_BEAT);
         self
     }
 
@@ -230,6 +232,10 @@ impl Config {
         self
     }
 }
+
+/// Both times of the heartbeat together are a timer of the client, and JavaScript's timers end after
+/// 24.8 days.
+const LONGEST_BEAT: Duration = Duration::from_secs(12 * 24 * 60 * 60);
 
 /// Ten years: longer than any session, and short enough to be added to any time.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

@@ -102,7 +102,12 @@ impl<C: Connection> Driver<C> {
         let polls = self.take_mailbox(now);
         // After what has arrived: a process that was busy must not blame the peer. But before the
         // polls, which are no sign of life: one that comes after the end finds no session.
-        if self.session.poll_timeout().is_some_and(|due| due <= now) {
+        // The runtime's timer, and not the clock, says when: it fires after the runtime has looked
+        // at the sockets, so that what came while another task held the thread has been read.
+        if let Some(due) = self.session.poll_timeout()
+            && due <= now
+            && self.poll_deadline(due, cx).is_ready()
+        {
             self.session.handle_timeout(now);
         }
         self.park_polls(polls, now);
@@ -509,6 +514,8 @@ impl<C: Connection> Drop for Driver<C> {
     fn drop(&mut self) {
         self.sessions.remove(self.handle.sid());
         self.handle.mailbox().close();
+        self.handle.set_closed();
+        self.handle.forget_queued();
     }
 }
 

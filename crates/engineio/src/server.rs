@@ -86,7 +86,8 @@ impl<A: Acceptor> Server<A> {
             return preflight.map(ResponseBody::new);
         }
         let mut parts = parts;
-        let mut response = match self.route(&mut parts, body).await {
+        let mut body = Box::pin(body);
+        let mut response = match self.route(&mut parts, &mut body).await {
             Ok(mut response) => {
                 if let Some(hook) = &self.0.config.on_headers
                     && (response.status().is_success()
@@ -114,6 +115,9 @@ impl<A: Acceptor> Server<A> {
         if let Some(cors) = cors {
             cors.headers(&parts.headers, response.headers_mut());
         }
+        if !body.is_end_stream() {
+            body::discard(body);
+        }
         response
     }
 
@@ -140,7 +144,7 @@ impl<A: Acceptor> Server<A> {
     async fn route<B>(
         &self,
         parts: &mut request::Parts,
-        body: B,
+        body: &mut Pin<Box<B>>,
     ) -> Result<Response<ResponseBody>, Kind>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -267,7 +271,7 @@ impl<A: Acceptor> Server<A> {
     async fn resume<B>(
         &self,
         parts: &mut request::Parts,
-        body: B,
+        body: &mut Pin<Box<B>>,
         transport: Transport,
         query: &Query,
         session: SessionHandle,
@@ -360,7 +364,7 @@ impl<A: Acceptor> Server<A> {
     async fn post<B>(
         &self,
         parts: &request::Parts,
-        body: B,
+        body: &mut Pin<Box<B>>,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind>
     where
@@ -373,18 +377,15 @@ impl<A: Acceptor> Server<A> {
         }
         let posting = Posting::new(session);
         let limit = self.0.settings.max_payload;
-        let mut body = Box::pin(body);
         if body::declares_too_much(&parts.headers, limit) {
             posting.finish();
-            body::discard(body);
             return Ok(response::empty(StatusCode::PAYLOAD_TOO_LARGE));
         }
         let framing = framing(&parts.headers);
-        let read = match posting.read(&mut body, limit).await {
+        let read = match posting.read(body, limit).await {
             Ok(read) => read,
             Err(ReadError::TooLarge) => {
                 posting.finish();
-                body::discard(body);
                 return Ok(response::empty(StatusCode::PAYLOAD_TOO_LARGE));
             }
             // Dropped unfinished, `posting` tells the session.
@@ -570,6 +571,8 @@ impl Drop for Registered<'_> {
     fn drop(&mut self) {
         self.0.remove(self.1.sid());
         self.1.mailbox().close();
+        self.1.set_closed();
+        self.1.forget_queued();
     }
 }
 

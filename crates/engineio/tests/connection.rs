@@ -237,6 +237,21 @@ async fn an_application_that_panics_loses_one_session() {
 }
 
 #[tokio::test]
+async fn the_handle_of_a_session_that_a_panic_ended_is_closed() {
+    let running = start_with(Config::default(), PANICS).await;
+    let (mut ws, open) = running.ws().await;
+    let handle = running.handle(&open.sid).await;
+    ws.text("4a").await;
+    assert_eq!(ws.until_closed().await, []);
+    running.sessions(0).await;
+    assert!(handle.is_closed());
+    assert!(!handle.is_writable());
+    assert!(!handle.send_volatile("lost"));
+    handle.send("lost");
+    assert_eq!(handle.queued(), 0);
+}
+
+#[tokio::test]
 async fn an_application_that_panics_at_once_leaves_no_session() {
     let panics = Behaviour {
         opened: |_| panic!("on purpose"),

@@ -5,7 +5,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::{A_MOMENT, PATH, RECORD, Running, assert_unknown, start, start_with};
-use engineio::{CloseReason, Config};
+use engineio::{CloseReason, Config, SessionHandle};
 use testkit::{Message, Polling, Upgrade, Ws};
 use tokio::{
     sync::oneshot,
@@ -399,4 +399,27 @@ async fn a_handler_that_holds_the_runtime_up_costs_no_other_client_its_session()
     assert_eq!((&*ping, &*poll), ("2", "2"));
     running.assert_open(&on_ws.sid).await;
     running.assert_open(session.sid()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_a_busy_handler_has_just_sent_something_keeps_its_session() {
+    let (running, _stop) = on_a_thread(config()).await;
+    let (mut other, busy) = running.ws().await;
+    let (mut ws, open) = running.ws().await;
+    assert_eq!(ws.recv_text().await, "2");
+    let handle = running.handle(&open.sid).await;
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let broadcast = move |_: &SessionHandle| {
+        handle.send("broadcast");
+        let _ = ended.recv();
+    };
+    running.work(&busy.sid, broadcast).await;
+    other.text("4go").await;
+    sleep(A_MOMENT).await;
+    ws.text("3").await;
+    sleep(TIMEOUT).await;
+    drop(end);
+    assert_eq!(ws.recv_text().await, "4broadcast");
+    assert_eq!(ws.recv_text().await, "2");
+    running.assert_open(&open.sid).await;
 }

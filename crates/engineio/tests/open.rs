@@ -256,8 +256,12 @@ async fn the_slash_at_the_end_of_the_path_is_a_setting() {
 
 #[tokio::test]
 async fn the_root_is_a_path() {
-    for path in ["/", ""] {
-        let running = start(Config::default().path(path)).await;
+    for config in [
+        Config::default().path("/"),
+        Config::default().path(""),
+        Config::default().path("/").add_trailing_slash(false),
+    ] {
+        let running = start(config).await;
         let mut session = Polling::open(running.addr, "/", "EIO=4").await;
         session.post_ok("4hello").await;
         assert_eq!(session.poll_text().await, "4hello");

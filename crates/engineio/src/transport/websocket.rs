@@ -241,10 +241,10 @@ const READ_BUFFER: usize = 2 * 1024;
 /// Written before this much has collected, a frame would cost a system call of its own.
 const WRITE_BUFFER: usize = 16 * 1024;
 
-/// How much is handed to the socket before it must have gone to the kernel.
 /// How many bytes of pongs may wait for a peer that does not read.
 const MAX_PONGS: usize = 16 * 1024;
 
+/// How much is handed to the socket before it must have gone to the kernel.
 const FLUSH_AT: usize = 64 * 1024;
 
 fn tungstenite_bytes(text: tokio_tungstenite::tungstenite::Utf8Bytes) -> bytes::Bytes {
