@@ -3,8 +3,8 @@ import { parseArgs } from "node:util";
 import { runBrowser } from "./browser/chat.mjs";
 import { SERVER_ARGS, runClients } from "./clients/clients.mjs";
 import { markdown, writeTable } from "./clients/matrix.mjs";
-import { summarize } from "./lib/report.mjs";
-import { binaries, startServer } from "./lib/server.mjs";
+import { Report, summarize } from "./lib/report.mjs";
+import { binaries, withServer } from "./lib/server.mjs";
 import { runSuite, suiteNames } from "./suites/suites.mjs";
 
 const USAGE = `usage: conformance/run [SUITE…] [OPTIONS]
@@ -33,7 +33,9 @@ function read() {
     const all = [...suiteNames, "clients", "browser"];
     const unknown = positionals.filter((name) => !all.includes(name));
     if (unknown.length || !(Number(values.repeat) >= 1)) {
-      throw new Error(unknown.length ? `no suite is called ${unknown.join(", ")}` : "--repeat wants a number");
+      throw new Error(
+        unknown.length ? `no suite is called ${unknown.join(", ")}` : "--repeat wants a number",
+      );
     }
     return { ...values, repeat: Number(values.repeat), chosen: positionals.length ? positionals : all };
   } catch (error) {
@@ -42,33 +44,20 @@ function read() {
   }
 }
 
-/** Runs `body` with the address of a server of its own, or of the one that was named. */
-async function withServer(binary, options, args, body) {
-  if (options.url) {
-    return body(options.url);
-  }
-  const server = await startServer(binary, args);
-  try {
-    return await body(server.url);
-  } finally {
-    await server.stop();
-  }
-}
-
-async function runOnce(name, options, built) {
+async function runOnce(name, report, options, built) {
   if (name === "browser") {
-    return runBrowser({ binary: built["chat-server"] });
+    return runBrowser({ report, binary: built["chat-server"] });
   }
-  const conformance = built["conformance-server"];
-  if (name === "clients") {
-    const only = options.only;
-    const { report, results } = await withServer(conformance, options, SERVER_ARGS, (url) => runClients({ url, only }));
-    const table = markdown(results);
-    console.log(`\n${table}\n`);
-    options.table.forEach((file) => writeTable(file, table));
-    return report;
+  const atServer = (args, body) =>
+    options.url ? body(options.url) : withServer(built["conformance-server"], args, body);
+  if (name !== "clients") {
+    return atServer([], (url) => runSuite(name, { report, url, suites: options.suites }));
   }
-  return withServer(conformance, options, [], (url) => runSuite(name, { url, suites: options.suites }));
+  const { only } = options;
+  const results = await atServer(SERVER_ARGS, (url) => runClients({ report, url, only }));
+  const table = markdown(results);
+  console.log(`\n${table}\n`);
+  options.table.forEach((file) => writeTable(file, table));
 }
 
 const options = read();
@@ -76,7 +65,9 @@ if (options.help) {
   console.log(USAGE);
   process.exit();
 }
-const needed = new Set(options.chosen.map((name) => (name === "browser" ? "chat-server" : "conformance-server")));
+const needed = new Set(
+  options.chosen.map((name) => (name === "browser" ? "chat-server" : "conformance-server")),
+);
 if (options.url) {
   needed.delete("conformance-server");
 }
@@ -86,9 +77,9 @@ for (let round = 1; round <= options.repeat; round += 1) {
   for (const name of options.chosen) {
     const title = options.repeat > 1 ? `${name} (run ${round} of ${options.repeat})` : name;
     console.log(`\n== ${title}`);
-    const report = await runOnce(name, options, built);
-    report.suite = title;
+    const report = new Report(title);
     reports.push(report);
+    await runOnce(name, report, options, built).catch((error) => report.fail("the run", error));
   }
 }
 process.exitCode = summarize(reports);

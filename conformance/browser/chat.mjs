@@ -5,7 +5,6 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { launchChromium, loadPage, newContext } from "../lib/chromium.mjs";
 import { artifacts, npmPackage, workspace } from "../lib/paths.mjs";
-import { Report } from "../lib/report.mjs";
 import { startServer } from "../lib/server.mjs";
 import { until, within } from "../lib/time.mjs";
 
@@ -57,38 +56,38 @@ const MESSAGES = [
 
 const BURST = Array.from({ length: 30 }, (_, index) => `burst ${index} ${["é", "€", "😀"][index % 3]}汉`);
 
-/** Runs the chat over every way and returns the report. */
-export async function runBrowser({ binary }) {
-  const report = new Report("browser");
+/** Runs the chat over every way and hands every case to `report`. */
+export async function runBrowser({ report, binary }) {
   const browser = await launchChromium();
   try {
     for (const [name, way] of Object.entries(WAYS)) {
       await chat({ name, way, binary, browser, report: prefixed(report, name) });
     }
-  } catch (error) {
-    report.fail("the whole test", error);
   } finally {
     await browser.close();
   }
-  return report;
 }
 
-const prefixed = (report, prefix) => (name, body) => report.run(`${prefix}: ${name}`, () => within(60_000, name, body()));
+const prefixed = (report, prefix) => (name, body) =>
+  report.run(`${prefix}: ${name}`, () => within(60_000, name, body()));
 
 async function chat({ name, way, binary, browser, report }) {
   const server = await startServer(binary);
   const windows = [];
   const witness = new Witness();
   try {
-    await report("says first that it listens", () => assertSame(`listening on *:${server.port}`, server.lines[0]));
+    await report("says first that it listens", () =>
+      assertSame(`listening on *:${server.port}`, server.lines[0]),
+    );
     await report("serves the page as it is", () => assertPage(server.url));
 
     const opened = await report("opens two windows", async () => {
-      for (let index = 0; index < 2; index += 1) {
-        windows.push(await Window.open(browser, server.url, way));
-      }
-      await Promise.all(windows.map((window) => window.connected()));
-      await lines(server, "a user connected", 2);
+      await prints(server, "a user connected", 2, async () => {
+        for (let index = 0; index < 2; index += 1) {
+          windows.push(await Window.open(browser, server.url, way));
+        }
+        await Promise.all(windows.map((window) => window.connected()));
+      });
       return true;
     });
     if (!opened) {
@@ -112,8 +111,7 @@ async function chat({ name, way, binary, browser, report }) {
     });
 
     await report("understands a client of today, and is understood", async () => {
-      await witness.join(server.url);
-      await lines(server, "a user connected", 3);
+      await prints(server, "a user connected", 1, () => witness.join(server.url));
       for (const text of MESSAGES) {
         await second.send(text);
         await witness.hears(text);
@@ -122,21 +120,20 @@ async function chat({ name, way, binary, browser, report }) {
         everything.push(text, `4.x: ${text}`);
       }
       await Promise.all(windows.map((window) => window.shows(everything)));
-      witness.leave();
-      await lines(server, "user disconnected", 1);
+      await prints(server, "user disconnected", 1, () => witness.leave());
     });
 
     await report("shows markup as text", () => Promise.all(windows.map((window) => window.assertNoMarkup())));
-    await report(`talks by ${name}`, () => Promise.all(windows.map((window) => window.assertWay(name, way.transport))));
+    await report(`talks by ${name}`, () =>
+      Promise.all(windows.map((window) => window.assertWay(name, way.transport))),
+    );
     await Promise.all(windows.map((window, index) => window.screenshot(`chat-${name}-${index + 1}.png`)));
 
     await report("notices a window that is closed", async () => {
       const third = await Window.open(browser, server.url, way);
       await third.connected();
-      await lines(server, "a user connected", 4);
       third.assertNoErrors();
-      await third.close();
-      await lines(server, "user disconnected", 2);
+      await prints(server, "user disconnected", 1, () => third.close());
     });
 
     await report("ends well when it is asked to", async () => {
@@ -223,8 +220,14 @@ class Window {
     await until(LIMIT, `transport ${transport}`, async () => (await current()) === transport);
     const polls = this.requests.filter(({ searchParams }) => searchParams.get("transport") === "polling");
     assertSame(true, polls.length > 0);
-    assertSame(name === "jsonp", polls.every(({ searchParams }) => searchParams.has("j")));
-    assertSame(name === "jsonp", polls.some(({ searchParams }) => searchParams.has("j")));
+    assertSame(
+      name === "jsonp",
+      polls.every(({ searchParams }) => searchParams.has("j")),
+    );
+    assertSame(
+      name === "jsonp",
+      polls.some(({ searchParams }) => searchParams.has("j")),
+    );
     assertSame(name === "websocket", this.sockets > 0);
   }
 
@@ -278,11 +281,13 @@ async function assertPage(url) {
   assertSame(true, served.equals(readFileSync(path.join(workspace, "static", "index.html"))));
 }
 
-/** Waits until the server has printed a line `count` times, and not more often. */
-async function lines(server, line, count) {
+/** Does something and waits until the server has printed `line` for it, `count` times and not more often. */
+async function prints(server, line, count, action) {
   const printed = () => server.lines.filter((it) => it === line).length;
-  await until(LIMIT, `"${line}" ${count} times (so far ${printed()})`, () => printed() >= count);
-  assertSame(count, printed());
+  const before = printed();
+  await action();
+  await until(LIMIT, `the line "${line}"`, () => printed() >= before + count);
+  assertSame(count, printed() - before);
 }
 
 function assertSame(expected, actual) {

@@ -4,7 +4,10 @@ const polling = { transports: ["polling"] };
 
 const WAYS = {
   polling: { options: polling, transports: { first: "polling", last: "polling" } },
-  websocket: { options: { transports: ["websocket"] }, transports: { first: "websocket", last: "websocket" } },
+  websocket: {
+    options: { transports: ["websocket"] },
+    transports: { first: "websocket", last: "websocket" },
+  },
   upgrade: {
     options: { transports: ["polling", "websocket"] },
     transports: { first: "polling", last: "websocket" },
@@ -23,11 +26,34 @@ const COMMON = ["polling", "websocket", "upgrade"];
 const CLIENTS = [
   // Its JSONP calls itself without end when it is closed, whatever the server does.
   { version: "1.0.6", runtime: "chromium", bundle: "socket.io.js", ways: [...COMMON, "base64"] },
-  { version: "1.3.5", runtime: "chromium", bundle: "socket.io.js", ways: [...COMMON, "jsonp", "base64", "cross-origin"] },
+  {
+    version: "1.3.5",
+    runtime: "chromium",
+    bundle: "socket.io.js",
+    ways: [...COMMON, "jsonp", "base64", "cross-origin"],
+  },
   { version: "1.4.8", runtime: "chromium", bundle: "socket.io.js", ways: [...COMMON, "jsonp", "base64"] },
-  { version: "1.7.4", runtime: "chromium", bundle: "dist/socket.io.js", ways: [...COMMON, "jsonp", "base64"], namespaceAuth: "query" },
-  { version: "2.5.0", runtime: "chromium", bundle: "dist/socket.io.js", ways: [...COMMON, "jsonp", "base64", "cross-origin"], namespaceAuth: "query" },
-  { version: "4.8.4", runtime: "chromium", bundle: "dist/socket.io.js", ways: [...COMMON, "cross-origin"], namespaceAuth: "payload" },
+  {
+    version: "1.7.4",
+    runtime: "chromium",
+    bundle: "dist/socket.io.js",
+    ways: [...COMMON, "jsonp", "base64"],
+    namespaceAuth: "query",
+  },
+  {
+    version: "2.5.0",
+    runtime: "chromium",
+    bundle: "dist/socket.io.js",
+    ways: [...COMMON, "jsonp", "base64", "cross-origin"],
+    namespaceAuth: "query",
+  },
+  {
+    version: "4.8.4",
+    runtime: "chromium",
+    bundle: "dist/socket.io.js",
+    ways: [...COMMON, "base64", "cross-origin"],
+    namespaceAuth: "payload",
+  },
   { version: "1.0.6", runtime: "node", ways: COMMON, oldBuffers: true },
   { version: "1.3.5", runtime: "node", ways: COMMON, oldBuffers: true },
   { version: "1.4.8", runtime: "node", ways: COMMON },

@@ -19,7 +19,10 @@ globalThis.runClientChecks = (function () {
   function show(value) {
     const text = typeof value === "string" ? value : JSON.stringify(value) || String(value);
     const short = text.length > 120 ? `${text.slice(0, 120)}… (${text.length})` : text;
-    return JSON.stringify(short).replace(/[^ -~]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+    return JSON.stringify(short).replace(
+      /[^ -~]/g,
+      (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    );
   }
 
   // Binary data of the expectations. What a client sends and gets in its place differs by runtime
@@ -48,7 +51,9 @@ globalThis.runClientChecks = (function () {
     if (value instanceof ArrayBuffer) {
       return new Uint8Array(value);
     }
-    return ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : null;
+    return ArrayBuffer.isView(value)
+      ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+      : null;
   }
 
   /** Where `actual` is not `expected`, or null. */
@@ -74,7 +79,10 @@ globalThis.runClientChecks = (function () {
     if (keys.length !== Object.keys(actual).length) {
       return `${path}: ${Object.keys(actual).length} members instead of ${keys.length}`;
     }
-    return keys.reduce((found, key) => found || difference(expected[key], actual[key], `${path}.${key}`), null);
+    return keys.reduce(
+      (found, key) => found || difference(expected[key], actual[key], `${path}.${key}`),
+      null,
+    );
   }
 
   function assertSame(expected, actual, what) {
@@ -121,7 +129,9 @@ globalThis.runClientChecks = (function () {
   }
 
   function describe({ name, args }) {
-    const shown = args.map((arg) => (arg instanceof Error ? `${arg.message} ${show(arg.description)}` : show(arg)));
+    const shown = args.map((arg) =>
+      arg instanceof Error ? `${arg.message} ${show(arg.description)}` : show(arg),
+    );
     return `${name}(${shown.join(", ")})`;
   }
 
@@ -131,7 +141,11 @@ globalThis.runClientChecks = (function () {
   class Client {
     constructor(env, extra) {
       this.env = env;
-      const options = Object.assign({ forceNew: true, reconnection: false, timeout: 5000 }, env.options, extra);
+      const options = Object.assign(
+        { forceNew: true, reconnection: false, timeout: 5000 },
+        env.options,
+        extra,
+      );
       this.socket = env.io(env.url, options);
       this.events = new Events(this.socket, EVENTS);
       this.assertTransport(env.transports.first, "at first");
@@ -241,7 +255,10 @@ globalThis.runClientChecks = (function () {
       const { env } = client;
       const token = "é 😀";
       await client.settle();
-      const options = { payload: { auth: { token } }, query: { query: `token=${encodeURIComponent(token)}` } };
+      const options = {
+        payload: { auth: { token } },
+        query: { query: `token=${encodeURIComponent(token)}` },
+      };
       const custom = client.socket.io.socket("/custom", options[env.namespaceAuth]);
       const events = new Events(custom, [...EVENTS, "auth"]);
       await events.expect("connect");
@@ -263,11 +280,14 @@ globalThis.runClientChecks = (function () {
     async burst(client) {
       const messages = numbered(BURST, client.env.samples.burst);
       // In the callback itself: the transport may still be upgrading while all of this is on its way.
-      client.socket.on("connect", () => messages.forEach((message) => client.socket.emit("message", message)));
+      client.socket.on("connect", () =>
+        messages.forEach((message) => client.socket.emit("message", message)),
+      );
       await client.settle();
       for (const message of messages) {
         assertSame([message], await client.events.expect("message-back"), "burst");
       }
+      await client.echo("the end");
     },
 
     reconnect: {
@@ -303,7 +323,10 @@ globalThis.runClientChecks = (function () {
     const client = new Client(env, options);
     let timer;
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`not done on ${client.transport}, ${client.events.summary()}`)), CHECK_LIMIT);
+      timer = setTimeout(
+        () => reject(new Error(`not done on ${client.transport}, ${client.events.summary()}`)),
+        CHECK_LIMIT,
+      );
     });
     try {
       await Promise.race([run(client), late]);

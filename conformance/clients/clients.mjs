@@ -1,5 +1,4 @@
 import { CHECKS, cells } from "./cells.mjs";
-import { Report } from "../lib/report.mjs";
 import { closeRuntimes, runtimes } from "./runtimes.mjs";
 
 /** A browser on a busy machine needs longer for its heartbeat than the protocol suites allow. */
@@ -9,12 +8,11 @@ export const SERVER_ARGS = ["--ping-timeout", "5000"];
 const AT_ONCE = 2;
 
 /** Runs the cells whose name contains one of `only` (all without) against the server at `url`. */
-export async function runClients({ url, only = [] }) {
+export async function runClients({ report, url, only = [] }) {
   const chosen = cells.filter(({ name }) => !only.length || only.some((part) => name.includes(part)));
   if (!chosen.length) {
     throw new Error(`no cell is called like ${only.join(" or ")}`);
   }
-  const report = new Report("clients");
   const waiting = [...chosen];
   const results = new Map();
   const worker = async () => {
@@ -27,7 +25,7 @@ export async function runClients({ url, only = [] }) {
   } finally {
     await closeRuntimes();
   }
-  return { report, results: chosen.map((cell) => ({ cell, failed: results.get(cell) })) };
+  return chosen.map((cell) => ({ cell, failed: results.get(cell) }));
 }
 
 /** Runs one cell and returns the checks that failed. */
@@ -54,6 +52,7 @@ async function runCell(cell, report) {
     report.fail(`${cell.name} run`, broken);
     failed.push("run");
   }
-  console.log(`${failed.length ? "FAILED " : "ok     "} clients: ${cell.name} in ${((Date.now() - began) / 1000).toFixed(1)} s`);
+  const seconds = ((Date.now() - began) / 1000).toFixed(1);
+  console.log(`${failed.length ? "FAILED " : "ok     "} ${report.suite}: ${cell.name} in ${seconds} s`);
   return failed;
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { summarize } from "../lib/report.mjs";
-import { binaries, startServer } from "../lib/server.mjs";
+import { Report, summarize } from "../lib/report.mjs";
+import { binaries, withServer } from "../lib/server.mjs";
 import { SERVER_ARGS, runClients } from "./clients.mjs";
 import { markdown, writeTable } from "./matrix.mjs";
 
@@ -15,9 +15,12 @@ const { values } = parseArgs({
   },
 });
 
-const server = values.url ? null : await startServer((await binaries(["conformance-server"]))["conformance-server"], SERVER_ARGS);
-const { report, results } = await runClients({ url: values.url ?? server.url, only: values.only });
-await server?.stop();
+const atServer = async (body) =>
+  values.url
+    ? body(values.url)
+    : withServer((await binaries(["conformance-server"]))["conformance-server"], SERVER_ARGS, body);
+const report = new Report("clients");
+const results = await atServer((url) => runClients({ report, url, only: values.only }));
 
 const table = markdown(results);
 console.log(`\n${table}`);

@@ -131,8 +131,13 @@ function strayTraffic({ way }, { requests, sockets }) {
     base64: (query) => !query.has("j") && (query.has("b64") || query.has("sid")),
     "cross-origin": (query) => !query.has("j") && !query.has("b64"),
   }[way];
-  const strays = requests.filter((query) => !expected(query)).map((query) => `request of another kind: ${query}`);
-  const wants = { polls: way !== "websocket", sockets: ["websocket", "upgrade", "cross-origin"].includes(way) };
+  const strays = requests
+    .filter((query) => !expected(query))
+    .map((query) => `request of another kind: ${query}`);
+  const wants = {
+    polls: way !== "websocket",
+    sockets: ["websocket", "upgrade", "cross-origin"].includes(way),
+  };
   if (wants.polls !== requests.length > 0) {
     strays.push(`${requests.length} polling requests`);
   }

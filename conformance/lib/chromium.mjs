@@ -7,7 +7,9 @@ const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-s
 function executable() {
   const candidates = process.env.CHROMIUM_BIN
     ? [process.env.CHROMIUM_BIN]
-    : (process.env.PATH ?? "").split(path.delimiter).flatMap((dir) => NAMES.map((name) => path.join(dir, name)));
+    : (process.env.PATH ?? "")
+        .split(path.delimiter)
+        .flatMap((dir) => NAMES.map((name) => path.join(dir, name)));
   const found = candidates.find((file) => {
     try {
       accessSync(file, constants.X_OK);

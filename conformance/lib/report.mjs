@@ -39,7 +39,9 @@ export class Report {
   #add(outcome, name, detail) {
     this.cases.push({ outcome, name, detail });
     const mark = { passed: "ok     ", failed: "FAILED ", skipped: "SKIPPED" }[outcome];
-    console.log(`${mark} ${this.suite}: ${name}${detail ? `\n        ${detail.replaceAll("\n", "\n        ")}` : ""}`);
+    console.log(
+      `${mark} ${this.suite}: ${name}${detail ? `\n        ${detail.replaceAll("\n", "\n        ")}` : ""}`,
+    );
   }
 }
 
@@ -52,9 +54,13 @@ export function summarize(reports) {
   const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)));
   console.log();
   for (const row of table) {
-    console.log(row.map((cell, column) => (column ? cell.padStart(widths[column]) : cell.padEnd(widths[0]))).join("  "));
+    console.log(
+      row.map((cell, column) => (column ? cell.padStart(widths[column]) : cell.padEnd(widths[0]))).join("  "),
+    );
   }
   console.log();
-  console.log(OUTCOMES.map((it) => `${reports.reduce((sum, report) => sum + report.count(it), 0)} ${it}`).join(", "));
+  console.log(
+    OUTCOMES.map((it) => `${reports.reduce((sum, report) => sum + report.count(it), 0)} ${it}`).join(", "),
+  );
   return reports.every((report) => report.ok) ? 0 : 1;
 }

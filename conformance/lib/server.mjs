@@ -66,12 +66,28 @@ export async function startServer(binary, args = []) {
     /** Asks it to end, as a service manager does. Resolves with how it ended. */
     async stop(ms = 5_000) {
       kill("SIGTERM");
+      let end;
       try {
-        return await within(ms, `${binary} ends after SIGTERM`, done);
+        end = await within(ms, `${binary} ends after SIGTERM`, done);
       } catch (error) {
         kill("SIGKILL");
         throw error;
       }
+      // One that only took a task with it would show nowhere else.
+      if (end.stderr.includes("panicked at")) {
+        throw new Error(`${binary} panicked: ${end.stderr}`);
+      }
+      return end;
     },
   };
+}
+
+/** Runs `body` with the address of a server of its own, which must end well. */
+export async function withServer(binary, args, body) {
+  const server = await startServer(binary, args);
+  try {
+    return await body(server.url);
+  } finally {
+    await server.stop();
+  }
 }

@@ -5,7 +5,6 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, write
 import path from "node:path";
 import { cache } from "../lib/paths.mjs";
 import { run } from "../lib/process.mjs";
-import { Report } from "../lib/report.mjs";
 import { HOW_TO_GET, suitesFolder } from "./source.mjs";
 
 const FOLDERS = {
@@ -18,24 +17,17 @@ export const suiteNames = Object.keys(FOLDERS);
 
 const ADDRESS = "localhost:3000";
 
-/** Runs one suite against the server at `url`. */
-export async function runSuite(name, { url, suites }) {
-  const report = new Report(name);
+/** Runs one suite against the server at `url` and hands every case to `report`. */
+export async function runSuite(name, { report, url, suites }) {
   let source;
   try {
     source = path.join(await suitesFolder(suites), FOLDERS[name]);
     readdirSync(source);
   } catch (error) {
     report.skip(`suite not reachable (${error.message}; to get it, ${HOW_TO_GET})`);
-    return report;
+    return;
   }
-  try {
-    const copy = await prepare(name, source, url);
-    await mocha(copy, report);
-  } catch (error) {
-    report.fail("the suite runs", error);
-  }
-  return report;
+  await mocha(await prepare(name, source, url), report);
 }
 
 /** Copies a suite, with the server's address in it and its packages installed. */
@@ -65,7 +57,9 @@ async function installPackages(folder) {
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) {
     return;
   }
-  const { code, stderr } = await run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: folder });
+  const { code, stderr } = await run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: folder,
+  });
   if (code !== 0) {
     throw new Error(`npm ci ended with ${code}: ${stderr}`);
   }

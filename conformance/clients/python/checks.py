@@ -183,6 +183,7 @@ def burst(open_client):
     client = open_client(on_connect=send_all)
     for message in messages:
         assert_same([message], client.expect("message-back"), "burst")
+    client.echo("the end")
     return client
 
 
