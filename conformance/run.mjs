@@ -32,10 +32,14 @@ function read() {
     const { values, positionals } = parseArgs({ options: OPTIONS, allowPositionals: true });
     const all = [...suiteNames, "clients", "browser"];
     const unknown = positionals.filter((name) => !all.includes(name));
-    if (unknown.length || !(Number(values.repeat) >= 1)) {
-      throw new Error(
-        unknown.length ? `no suite is called ${unknown.join(", ")}` : "--repeat wants a number",
-      );
+    if (unknown.length) {
+      throw new Error(`no suite is called ${unknown.join(", ")}`);
+    }
+    if (!(Number(values.repeat) >= 1)) {
+      throw new Error("--repeat wants a number");
+    }
+    if (values.only && values.table.length) {
+      throw new Error("--table wants all cells");
     }
     return { ...values, repeat: Number(values.repeat), chosen: positionals.length ? positionals : all };
   } catch (error) {

@@ -15,6 +15,9 @@ const { values } = parseArgs({
   },
 });
 
+if (values.only && values.table) {
+  throw new Error("--table wants all cells");
+}
 const atServer = async (body) =>
   values.url
     ? body(values.url)
