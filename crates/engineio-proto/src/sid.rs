@@ -25,6 +25,15 @@ impl Sid {
         Self(URL_SAFE_NO_PAD.encode(bytes).into())
     }
 
+    /// Makes an id of a random UUID (version 4): of its 122 random bits, the 118 outside of the byte
+    /// that holds the version.
+    pub fn from_uuid(uuid: [u8; 16]) -> Self {
+        let mut random = [0; Self::RANDOM_BYTES];
+        random[..6].copy_from_slice(&uuid[..6]);
+        random[6..].copy_from_slice(&uuid[7..]);
+        Self::from_random(random)
+    }
+
     /// The characters.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -70,23 +70,17 @@ struct State {
 impl Mailbox {
     /// Adds an item and wakes the reader if it sleeps. Gives the item back once the box is closed.
     pub(crate) fn push(&self, item: Item) -> Result<(), Item> {
-        let mut state = self.lock();
-        if state.closed {
-            return Err(item);
-        }
-        state.items.push_back(item);
-        let sleeper = state.sleeper.take();
-        drop(state);
-        if let Some(waker) = sleeper {
-            waker.wake();
-        }
-        Ok(())
+        self.push_if(item, |_| true)
     }
 
     /// Adds an item only if nothing is waiting.
     pub(crate) fn push_if_empty(&self, item: Item) -> Result<(), Item> {
+        self.push_if(item, VecDeque::is_empty)
+    }
+
+    fn push_if(&self, item: Item, may: impl FnOnce(&VecDeque<Item>) -> bool) -> Result<(), Item> {
         let mut state = self.lock();
-        if state.closed || !state.items.is_empty() {
+        if state.closed || !may(&state.items) {
             return Err(item);
         }
         state.items.push_back(item);

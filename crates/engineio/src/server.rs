@@ -412,7 +412,8 @@ impl<A: Acceptor> Server<A> {
         // A collision of 118 random bits does not happen; an id that is taken is never shared.
         for _ in 0..4 {
             let max_queued = self.0.config.max_queued;
-            let handle = SessionHandle::new(random_sid(), dialect, transport, max_queued);
+            let sid = Sid::from_uuid(uuid::Uuid::new_v4().into_bytes());
+            let handle = SessionHandle::new(sid, dialect, transport, max_queued);
             if self.0.sessions.insert(handle.clone()) {
                 return Ok(handle);
             }
@@ -650,17 +651,6 @@ fn upgrade_of(parts: &mut request::Parts) -> hyper::upgrade::OnUpgrade {
     let on_upgrade = hyper::upgrade::on(&mut request);
     std::mem::swap(request.extensions_mut(), &mut parts.extensions);
     on_upgrade
-}
-
-/// 118 random bits of the operating system.
-fn random_sid() -> Sid {
-    let uuid = uuid::Uuid::new_v4();
-    let bytes = uuid.as_bytes();
-    let mut random = [0; Sid::RANDOM_BYTES];
-    // Byte 6 holds the fixed version number.
-    random[..6].copy_from_slice(&bytes[..6]);
-    random[6..].copy_from_slice(&bytes[7..]);
-    Sid::from_random(random)
 }
 
 type ServerFuture =

@@ -459,13 +459,7 @@ fn new_id(session: &SessionHandle, namespace: &str) -> Room {
 }
 
 fn random_id() -> Sid {
-    let uuid = uuid::Uuid::new_v4();
-    let bytes = uuid.as_bytes();
-    let mut random = [0; Sid::RANDOM_BYTES];
-    // Byte 6 holds the fixed version number.
-    random[..6].copy_from_slice(&bytes[..6]);
-    random[6..].copy_from_slice(&bytes[7..]);
-    Sid::from_random(random)
+    Sid::from_uuid(uuid::Uuid::new_v4().into_bytes())
 }
 
 #[cfg(test)]
