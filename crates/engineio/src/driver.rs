@@ -26,7 +26,7 @@ use crate::{
 
 /// Moves one session: takes what its transports and its handle bring, lets [`Session`] decide,
 /// tells the [`Connection`], and writes what is to leave. One turn is always the same list; see
-/// [`poll`](Future::poll).
+/// [`turn`](Self::turn).
 pub(crate) struct Driver<C: Connection> {
     session: Session,
     connection: C,
@@ -169,13 +169,7 @@ impl<C: Connection> Driver<C> {
         if let Err(violation) = result {
             tracing::debug!(sid = ?self.handle.sid(), %violation, "websocket");
         }
-        // A candidate that fell out of step is of no more use; the session stays on polling.
-        if self.session.is_open()
-            && self.session.lane() == Lane::Polling
-            && !self.session.is_probing()
-        {
-            self.dismiss_socket();
-        }
+        self.dismiss_failed_candidate();
     }
 
     /// Takes what has come from outside, and returns the polls.
@@ -286,6 +280,17 @@ impl<C: Connection> Driver<C> {
         }
     }
 
+    /// A candidate that fell out of step, or whose time is up, is of no more use; the session stays
+    /// on polling.
+    fn dismiss_failed_candidate(&mut self) {
+        if self.session.is_open()
+            && self.session.lane() == Lane::Polling
+            && !self.session.is_probing()
+        {
+            self.dismiss_socket();
+        }
+    }
+
     /// Notices a client that gave up its poll.
     fn watch_poll(&mut self, cx: &mut Context<'_>, now: Instant) {
         if let Some(poll) = &mut self.poll
@@ -336,14 +341,7 @@ impl<C: Connection> Driver<C> {
 
     /// Writes and flushes until the socket is full or nothing is left.
     fn write_socket(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.socket.is_some()
-            && self.session.is_open()
-            && self.session.lane() == Lane::Polling
-            && !self.session.is_probing()
-        {
-            // The time for the upgrade is up.
-            self.dismiss_socket();
-        }
+        self.dismiss_failed_candidate();
         let Some(socket) = &mut self.socket else {
             self.handle
                 .set_writable(self.session.poll_parked() && self.session.is_drained());
@@ -410,13 +408,11 @@ impl<C: Connection> Driver<C> {
     /// The session is over: nobody finds it any more, and whoever waits for it is let go.
     fn leave(&mut self) {
         self.departure = Some(self.sessions.depart(self.handle.sid()));
-        for item in self.handle.mailbox().close() {
+        for item in self.handle.end() {
             if let Item::Socket(socket) = item {
                 close_alone(socket);
             }
         }
-        self.handle.set_closed();
-        self.handle.forget_queued();
         self.poll = None;
         self.post_open = None;
         self.answer_posts(Instant::now());
@@ -513,9 +509,7 @@ impl<C: Connection> Drop for Driver<C> {
     /// Also when the runtime goes down or the connection panicked: nobody may wait for ever.
     fn drop(&mut self) {
         self.sessions.remove(self.handle.sid());
-        self.handle.mailbox().close();
-        self.handle.set_closed();
-        self.handle.forget_queued();
+        self.handle.end();
     }
 }
 

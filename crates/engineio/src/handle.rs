@@ -183,9 +183,12 @@ impl SessionHandle {
         self.0.closed.store(true, Ordering::Release);
     }
 
-    /// Whatever is still queued will never leave.
-    pub(crate) fn forget_queued(&self) {
+    /// There is no driver any more: nothing is taken, and what is still queued will never leave.
+    pub(crate) fn end(&self) -> VecDeque<Item> {
+        let items = self.0.mailbox.close();
+        self.set_closed();
         self.0.queued.store(0, Ordering::Relaxed);
+        items
     }
 
     pub(crate) fn set_upgraded(&self) {

@@ -19,6 +19,7 @@ use engineio_proto::{
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
 use http_body::Body;
+use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -80,12 +81,11 @@ impl<A: Acceptor> Server<A> {
         if !self.is_for(&request) {
             return response::empty(StatusCode::NOT_FOUND);
         }
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let cors = self.0.config.cors.as_ref();
         if let Some(preflight) = cors.and_then(|it| it.preflight(&parts.method, &parts.headers)) {
             return preflight.map(ResponseBody::new);
         }
-        let mut parts = parts;
         let mut body = Box::pin(body);
         let mut response = match self.route(&mut parts, &mut body).await {
             Ok(mut response) => {
@@ -199,7 +199,7 @@ impl<A: Acceptor> Server<A> {
         let handle = self.register(dialect, transport)?;
         let response = match upgrade {
             None => self.open_polling(parts, query, handle, handshake).await,
-            Some(upgrade) => Ok(self.open_websocket(upgrade, parts, handle, handshake)),
+            Some(upgrade) => Ok(self.open_websocket(upgrade, handle, handshake)),
         };
         response.map(|mut response| {
             if let Some(hook) = &self.0.config.on_initial_headers {
@@ -233,16 +233,16 @@ impl<A: Acceptor> Server<A> {
     fn open_websocket(
         &self,
         upgrade: WebSocketRequest,
-        parts: &mut request::Parts,
         handle: SessionHandle,
         handshake: Arc<Handshake>,
     ) -> Response<ResponseBody> {
         let server = self.clone();
         let max_payload = self.0.settings.max_payload;
         let dialect = *handle.dialect();
-        let on_upgrade = upgrade_of(parts);
+        let response = upgrade.response();
         tokio::spawn(async move {
-            match tokio::time::timeout(server.0.settings.upgrade_timeout, on_upgrade).await {
+            match tokio::time::timeout(server.0.settings.upgrade_timeout, upgrade.on_upgrade).await
+            {
                 Ok(Ok(upgraded)) => {
                     let socket = WebSocket::new(upgraded, dialect, max_payload).await;
                     if handle.version() == Version::V3 {
@@ -264,7 +264,7 @@ impl<A: Acceptor> Server<A> {
                 }
             }
         });
-        upgrade.response()
+        response
     }
 
     /// A request with a session id belongs to that session.
@@ -315,21 +315,23 @@ impl<A: Acceptor> Server<A> {
             base64_frames: query.base64(),
             ..*session.dialect()
         };
-        let on_upgrade = upgrade_of(parts);
+        let response = upgrade.response();
         let Settings {
             upgrade_timeout,
             max_payload,
             ..
         } = *self.0.settings;
         tokio::spawn(async move {
-            if let Ok(Ok(upgraded)) = tokio::time::timeout(upgrade_timeout, on_upgrade).await {
+            if let Ok(Ok(upgraded)) =
+                tokio::time::timeout(upgrade_timeout, upgrade.on_upgrade).await
+            {
                 let socket = Box::new(WebSocket::new(upgraded, dialect, max_payload).await);
                 if let Err(Item::Socket(socket)) = session.mailbox().push(Item::Socket(socket)) {
                     close_alone(socket);
                 }
             }
         });
-        Ok(upgrade.response())
+        Ok(response)
     }
 
     async fn poll_response(
@@ -497,10 +499,11 @@ struct WebSocketRequest {
     /// The key is `13-<milliseconds>` and not random: the client runs in Node.js and is a 1.x.
     key_tells_time: bool,
     subprotocol: Option<http::HeaderValue>,
+    on_upgrade: OnUpgrade,
 }
 
 impl WebSocketRequest {
-    fn read(parts: &request::Parts) -> Result<Self, Kind> {
+    fn read(parts: &mut request::Parts) -> Result<Self, Kind> {
         let headers = &parts.headers;
         let refuse = |what| Err(Kind::TransportHandshake(what));
         if parts.method != Method::GET {
@@ -512,13 +515,9 @@ impl WebSocketRequest {
         if !has_token(headers, header::CONNECTION, "upgrade") {
             return refuse("the Connection header does not say `Upgrade`");
         }
-        if parts
-            .extensions
-            .get::<hyper::upgrade::OnUpgrade>()
-            .is_none()
-        {
+        let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
             return refuse("this connection cannot be upgraded");
-        }
+        };
         let version = headers.get(header::SEC_WEBSOCKET_VERSION);
         if !version.is_some_and(|version| version == "13" || version == "8") {
             return refuse("Sec-WebSocket-Version is not 13");
@@ -539,6 +538,7 @@ impl WebSocketRequest {
             // "13-" in base64
             key_tells_time: key.as_bytes().starts_with(b"MTMt"),
             subprotocol: offered.and_then(names),
+            on_upgrade,
         })
     }
 
@@ -571,9 +571,7 @@ struct Registered<'a>(&'a Sessions, &'a SessionHandle);
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
         self.0.remove(self.1.sid());
-        self.1.mailbox().close();
-        self.1.set_closed();
-        self.1.forget_queued();
+        self.1.end();
     }
 }
 
@@ -643,14 +641,6 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
         })
     };
     headers.get_all(name).iter().any(has)
-}
-
-fn upgrade_of(parts: &mut request::Parts) -> hyper::upgrade::OnUpgrade {
-    let mut request = Request::new(());
-    std::mem::swap(request.extensions_mut(), &mut parts.extensions);
-    let on_upgrade = hyper::upgrade::on(&mut request);
-    std::mem::swap(request.extensions_mut(), &mut parts.extensions);
-    on_upgrade
 }
 
 type ServerFuture =

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use engineio_proto::{CloseReason, Data, Dialect, Encoded, Str, frame};
 use futures_util::{Sink, Stream};
 use hyper::upgrade::Upgraded;
@@ -100,7 +101,7 @@ impl WebSocket {
                 self.owed_pongs = 0;
             }
             let message = match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
-                Some(Ok(Message::Text(text))) => match Str::try_from(tungstenite_bytes(text)) {
+                Some(Ok(Message::Text(text))) => match Str::try_from(Bytes::from(text)) {
                     Ok(text) => Data::Text(text),
                     // tungstenite has checked it already
                     Err(_) => return Poll::Ready(self.fail(cx, CloseCode::Invalid)),
@@ -246,10 +247,6 @@ const MAX_PONGS: usize = 16 * 1024;
 
 /// How much is handed to the socket before it must have gone to the kernel.
 const FLUSH_AT: usize = 64 * 1024;
-
-fn tungstenite_bytes(text: tokio_tungstenite::tungstenite::Utf8Bytes) -> bytes::Bytes {
-    text.into()
-}
 
 /// The code to close with, for errors after which the peer still listens.
 fn close_code(error: &Error) -> Option<CloseCode> {
