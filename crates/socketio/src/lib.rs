@@ -40,8 +40,11 @@
 #![forbid(unsafe_code)]
 
 mod ack;
+mod acks;
 mod broadcast;
 mod client;
+mod delivery;
+mod emitter;
 mod error;
 mod extensions;
 pub mod handler;
@@ -49,7 +52,9 @@ mod handshake;
 mod in_flight;
 mod namespace;
 mod reason;
+mod remote;
 mod server;
+mod server_side;
 mod snapshot;
 mod socket;
 
@@ -58,19 +63,23 @@ pub use engineio::{
     InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str, Transport, Version,
     serve,
 };
-pub use socketio_adapter::Room;
+pub use socketio_adapter::{self as adapter, HandshakeDetails, Room, RoomEvent};
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs, encode::ArgsWriter};
 
 pub use self::{
     ack::AckFuture,
-    broadcast::{BroadcastOperator, IntoRooms, Volatile},
+    acks::{BroadcastAckError, BroadcastAcks},
+    broadcast::{BroadcastOperator, IntoRooms},
     client::Client,
+    emitter::Emitter,
     error::{AckError, BoxError, ConnectError, EmitError, ErrorReply, ErrorReport, HandlerError},
     extensions::Extensions,
     handshake::Handshake,
     namespace::Namespace,
     reason::DisconnectReason,
+    remote::{FetchError, RemoteSocket},
     server::{Builder, SocketIo},
+    server_side::{ServerSideError, ServerSideEvent},
     socket::Socket,
 };
 

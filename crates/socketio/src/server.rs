@@ -3,15 +3,19 @@
 use std::{
     collections::HashMap,
     fmt,
+    future::Future,
     sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
 use engineio::{Acceptor, Config, Server, SessionHandle};
+use serde::de::DeserializeOwned;
+use socketio_adapter::Adapter;
 use socketio_proto::{Limits, ToArgs};
 
 use crate::{
-    BroadcastOperator, ConnectError, EmitError, ErrorReport, Namespace,
+    BroadcastAcks, BroadcastOperator, ConnectError, EmitError, ErrorReport, FetchError, Namespace,
+    RemoteSocket, ServerSideError, ServerSideEvent, Socket,
     broadcast::IntoRooms,
     client::Client,
     handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded},
@@ -40,6 +44,7 @@ struct Inner {
 pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) state: http::Extensions,
+    pub(crate) adapter: Option<Arc<dyn Adapter>>,
     on_error: ErrorHook,
 }
 
@@ -61,6 +66,7 @@ pub(crate) struct Options {
     pub(crate) max_waiting: usize,
     pub(crate) max_waiting_bytes: usize,
     pub(crate) max_pending_acks: usize,
+    pub(crate) request_timeout: Duration,
 }
 
 impl Default for Options {
@@ -72,6 +78,7 @@ impl Default for Options {
             max_waiting: 256,
             max_waiting_bytes: 1_000_000,
             max_pending_acks: 1024,
+            request_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -178,6 +185,24 @@ impl SocketIo {
         self.0.main.emit(event, args)
     }
 
+    /// See [`Namespace::send`].
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be JSON.
+    pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
+        self.0.main.send(args)
+    }
+
+    /// See [`Namespace::emit_with_ack`].
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &(impl ToArgs + ?Sized),
+    ) -> BroadcastAcks<T> {
+        self.0.main.emit_with_ack(event, args)
+    }
+
     /// See [`Namespace::to`].
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.0.main.to(rooms)
@@ -196,6 +221,86 @@ impl SocketIo {
     /// See [`Namespace::volatile`].
     pub fn volatile(&self) -> BroadcastOperator {
         self.0.main.volatile()
+    }
+
+    /// See [`Namespace::compress`].
+    pub fn compress(&self, compress: bool) -> BroadcastOperator {
+        self.0.main.compress(compress)
+    }
+
+    /// See [`Namespace::local`].
+    pub fn local(&self) -> BroadcastOperator {
+        self.0.main.local()
+    }
+
+    /// See [`Namespace::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> BroadcastOperator {
+        self.0.main.timeout(timeout)
+    }
+
+    /// See [`Namespace::sockets`].
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.0.main.sockets()
+    }
+
+    /// See [`Namespace::fetch_sockets`].
+    ///
+    /// # Errors
+    ///
+    /// If another server does not answer in time.
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
+        self.0.main.fetch_sockets().await
+    }
+
+    /// See [`Namespace::sockets_join`].
+    pub fn sockets_join(&self, rooms: impl IntoRooms) {
+        self.0.main.sockets_join(rooms);
+    }
+
+    /// See [`Namespace::sockets_leave`].
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) {
+        self.0.main.sockets_leave(rooms);
+    }
+
+    /// See [`Namespace::disconnect_sockets`].
+    pub fn disconnect_sockets(&self, close: bool) {
+        self.0.main.disconnect_sockets(close);
+    }
+
+    /// See [`Namespace::on_server_side_emit`].
+    pub fn on_server_side_emit<H, F>(&self, event: &str, handler: H) -> &Self
+    where
+        H: Fn(ServerSideEvent) -> F + Send + Sync + 'static,
+        F: Future<Output: IntoResult> + Send + 'static,
+    {
+        self.0.main.on_server_side_emit(event, handler);
+        self
+    }
+
+    /// See [`Namespace::server_side_emit`].
+    ///
+    /// # Errors
+    ///
+    /// If the name is reserved or the arguments cannot be JSON.
+    pub fn server_side_emit<A: ToArgs + ?Sized>(
+        &self,
+        event: &str,
+        args: &A,
+    ) -> Result<(), EmitError> {
+        self.0.main.server_side_emit(event, args)
+    }
+
+    /// See [`Namespace::server_side_emit_with_ack`].
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be sent, or not all servers answer in time.
+    pub async fn server_side_emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &(impl ToArgs + ?Sized),
+    ) -> Result<Vec<T>, ServerSideError<T>> {
+        self.0.main.server_side_emit_with_ack(event, args).await
     }
 
     /// The service that answers HTTP requests: a hyper 1 service and a tower service, and by its
@@ -290,6 +395,7 @@ impl fmt::Debug for SocketIo {
 pub struct Builder {
     options: Options,
     state: http::Extensions,
+    adapter: Option<Arc<dyn Adapter>>,
     engine: Config,
 }
 
@@ -298,6 +404,7 @@ impl Default for Builder {
         Self {
             options: Options::default(),
             state: http::Extensions::new(),
+            adapter: None,
             engine: Config::default().path(PATH),
         }
     }
@@ -362,6 +469,27 @@ impl Builder {
         self
     }
 
+    /// Makes this server one of several that act as one: broadcasts reach the sockets of all of
+    /// them. Default: none, the server is alone.
+    ///
+    /// ```
+    /// use socketio::{SocketIo, adapter::MemoryAdapter};
+    ///
+    /// let cluster = MemoryAdapter::new();
+    /// let one = SocketIo::builder().adapter(cluster.clone()).build();
+    /// let another = SocketIo::builder().adapter(cluster).build();
+    /// ```
+    pub fn adapter(mut self, adapter: impl Adapter) -> Self {
+        self.adapter = Some(Arc::new(adapter));
+        self
+    }
+
+    /// How long other servers have for an answer where nothing else is said. Default: 5 s.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.options.request_timeout = timeout;
+        self
+    }
+
     /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies. The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
@@ -374,6 +502,7 @@ impl Builder {
         let core = Arc::new(Core {
             options: self.options,
             state: self.state,
+            adapter: self.adapter,
             on_error: ErrorHook::default(),
         });
         let main = Namespace::new("/", core.clone());

@@ -5,22 +5,27 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU8, Ordering},
     },
     task::Context,
+    time::Duration,
 };
 
 use engineio::{SessionHandle, Sid, Version};
 use futures_util::task::AtomicWaker;
-use socketio_adapter::Room;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use socketio_adapter::{Room, SocketDetails};
 use socketio_proto::{Args, ToArgs, connect, encode};
 use tokio::sync::oneshot;
 
 use crate::{
     AckError, AckFuture, BroadcastOperator, EmitError, ErrorReport, Extensions, Handshake,
     Namespace,
-    broadcast::{IntoRooms, Volatile},
+    broadcast::IntoRooms,
+    delivery::Ticket,
+    emitter::{Emitter, Flags},
     error::HandlerError,
     handler::{self, Event, Events, Handler, IntoReply},
     namespace::Member,
@@ -50,15 +55,23 @@ struct Inner {
 
 #[derive(Default)]
 struct Rare {
-    pending_acks: HashMap<u64, oneshot::Sender<Args>>,
+    pending_acks: HashMap<u64, Waiter>,
     /// Rooms joined before the socket was connected.
     early_rooms: Vec<Room>,
+}
+
+/// Who waits for an answer of the client.
+#[derive(Debug)]
+enum Waiter {
+    One(oneshot::Sender<Args>),
+    OfMany(Ticket),
 }
 
 /// What applications may add to a socket.
 #[derive(Default)]
 struct Extras {
     extensions: Extensions,
+    data: RwLock<Option<Box<RawValue>>>,
     handlers: Watched<Events>,
 }
 
@@ -119,6 +132,44 @@ impl Socket {
         &self.extras().extensions
     }
 
+    /// Keeps data with the socket, in place of what was there. Other servers
+    /// [see it](crate::BroadcastOperator::fetch_sockets), and a
+    /// [recovered](crate::Builder::connection_state_recovery) socket has it again. For what is only
+    /// for this server, or cannot be JSON, there are [`extensions`](Self::extensions).
+    ///
+    /// ```
+    /// # fn example(socket: &socketio::Socket) -> Result<(), serde_json::Error> {
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct User { name: String }
+    ///
+    /// socket.set_data(&User { name: "ann".into() })?;
+    /// let user: User = socket.data()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be JSON.
+    pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), serde_json::Error> {
+        let data = serde_json::value::to_raw_value(data)?;
+        let mut slot = self.extras().data.write();
+        let slot = slot.as_mut().unwrap_or_else(|it| it.get_mut());
+        **slot = Some(data);
+        Ok(())
+    }
+
+    /// The [data](Self::set_data) of the socket. As long as there is none it is `null`, which an
+    /// `Option` reads as `None`.
+    ///
+    /// # Errors
+    ///
+    /// If it has another shape.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        let data = self.raw_data();
+        serde_json::from_str(data.as_deref().map_or("null", RawValue::get))
+    }
+
     /// Sends an event. A tuple stands for several arguments, `()` for none.
     ///
     /// Events leave in the order of the calls. If the socket is not connected any more nothing is
@@ -128,12 +179,16 @@ impl Socket {
     ///
     /// If the name is reserved or the arguments cannot be JSON.
     pub fn emit<A: ToArgs + ?Sized>(&self, event: &str, args: &A) -> Result<(), EmitError> {
-        check_emit(event)?;
-        if self.state() <= CONNECTED {
-            let name = self.namespace().name();
-            self.conn().send(encode::event(name, None, event, args)?);
-        }
-        Ok(())
+        self.emit_as(event, args, Flags::default()).map(drop)
+    }
+
+    /// Sends the event `message`; see [`emit`](Self::emit).
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be JSON.
+    pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
+        self.emit("message", args)
     }
 
     /// Sends an event and asks for an acknowledgement, which is read as a `T`: a tuple takes
@@ -145,14 +200,29 @@ impl Socket {
     /// # use std::time::Duration;
     /// # async fn example(socket: socketio::Socket) -> Result<(), socketio::AckError> {
     /// let answer: u32 = socket
-    ///     .emit_with_ack("how many?", &("apples", 3))
     ///     .timeout(Duration::from_secs(5))
+    ///     .emit_with_ack("how many?", &("apples", 3))
     ///     .await?;
     /// # Ok(())
     /// # }
     /// ```
     pub fn emit_with_ack<T>(&self, event: &str, args: &(impl ToArgs + ?Sized)) -> AckFuture<T> {
-        AckFuture::new(self.clone(), self.send_with_ack(event, args))
+        Emitter::new(self).emit_with_ack(event, args)
+    }
+
+    /// Events that may be lost: they are sent only if the connection can take them right now.
+    pub fn volatile(&self) -> Emitter<'_> {
+        Emitter::new(self).volatile()
+    }
+
+    /// Events in poll responses that may be compressed, or not. Default: `true`.
+    pub fn compress(&self, compress: bool) -> Emitter<'_> {
+        Emitter::new(self).compress(compress)
+    }
+
+    /// Events whose acknowledgements are waited for no longer than this.
+    pub fn timeout(&self, timeout: Duration) -> Emitter<'_> {
+        Emitter::new(self).timeout(timeout)
     }
 
     /// Joins rooms: one name, or a list of them. Before the socket is connected it is remembered,
@@ -220,9 +290,9 @@ impl Socket {
         BroadcastOperator::new(self.namespace().clone()).except(&self.0.id)
     }
 
-    /// Events that may be lost: they are sent only if the connection can take them right now.
-    pub fn volatile(&self) -> Volatile<'_> {
-        Volatile::new(self)
+    /// Everybody on this server but this socket.
+    pub fn local(&self) -> BroadcastOperator {
+        self.broadcast().local()
     }
 
     /// Adds a handler for an event of this socket alone, which is called after those of the
@@ -270,10 +340,29 @@ impl Socket {
         }
     }
 
-    fn send_with_ack(
+    pub(crate) fn emit_as<A: ToArgs + ?Sized>(
+        &self,
+        event: &str,
+        args: &A,
+        flags: Flags,
+    ) -> Result<bool, EmitError> {
+        check_emit(event)?;
+        if self.state() > CONNECTED || flags.volatile && !self.conn().is_writable() {
+            return Ok(false);
+        }
+        let packet = encode::event(self.namespace().name(), None, event, args)?;
+        if flags.volatile {
+            return Ok(self.conn().send_volatile(packet));
+        }
+        self.conn().send(packet);
+        Ok(true)
+    }
+
+    pub(crate) fn send_with_ack(
         &self,
         event: &str,
         args: &(impl ToArgs + ?Sized),
+        flags: Flags,
     ) -> Result<(u64, oneshot::Receiver<Args>), AckError> {
         check_emit(event)?;
         let namespace = self.namespace();
@@ -281,26 +370,58 @@ impl Socket {
         let packet = encode::event(namespace.name(), Some(id), event, args);
         let packet = packet.map_err(EmitError::from)?;
         let (sender, answer) = oneshot::channel();
+        self.expect_ack(id, Waiter::One(sender))
+            .map_err(|(error, _)| error)?;
+        if flags.volatile {
+            if !self.conn().send_volatile(packet) {
+                self.forget_ack(id);
+                return Err(AckError::NotSent);
+            }
+        } else {
+            self.conn().send(packet);
+        }
+        Ok((id, answer))
+    }
+
+    /// Asks this socket as one of many. Returns whether it was asked; if it owes too many answers
+    /// the ticket says so.
+    pub(crate) fn ask(&self, id: u64, ticket: Ticket, send: impl FnOnce() -> bool) -> bool {
+        if let Err((error, waiter)) = self.expect_ack(id, Waiter::OfMany(ticket)) {
+            match (error, waiter) {
+                (AckError::Disconnected, Waiter::OfMany(ticket)) => ticket.void(),
+                (error, Waiter::OfMany(ticket)) => ticket.answer(Err(error)),
+                (_, Waiter::One(_)) => {}
+            }
+            return false;
+        }
+        let sent = send();
+        if !sent && let Some(Waiter::OfMany(ticket)) = self.take_ack(id) {
+            ticket.void();
+        }
+        sent
+    }
+
+    fn expect_ack(&self, id: u64, waiter: Waiter) -> Result<(), (AckError, Waiter)> {
         let mut rare = self.rare();
         // Looked at under the lock: whoever disconnects changes the state first, then takes the
         // lock and drops what is pending.
         if !self.connected() {
-            return Err(AckError::Disconnected);
+            return Err((AckError::Disconnected, waiter));
         }
         let pending = &mut rare.get_or_insert_default().pending_acks;
-        if pending.len() >= namespace.options().max_pending_acks {
-            return Err(AckError::TooManyPending);
+        if pending.len() >= self.namespace().options().max_pending_acks {
+            return Err((AckError::TooManyPending, waiter));
         }
-        pending.insert(id, sender);
-        drop(rare);
-        self.conn().send(packet);
-        Ok((id, answer))
+        pending.insert(id, waiter);
+        Ok(())
     }
 
     /// The client has answered. Answers that nobody waits for are none of our business.
     pub(crate) fn resolve_ack(&self, id: u64, args: Args) {
-        if let Some(sender) = self.take_ack(id) {
-            let _ = sender.send(args);
+        match self.take_ack(id) {
+            Some(Waiter::One(sender)) => drop(sender.send(args)),
+            Some(Waiter::OfMany(ticket)) => ticket.answer(Ok(args)),
+            None => {}
         }
     }
 
@@ -308,14 +429,14 @@ impl Socket {
         self.take_ack(id);
     }
 
-    fn take_ack(&self, id: u64) -> Option<oneshot::Sender<Args>> {
+    fn take_ack(&self, id: u64) -> Option<Waiter> {
         let mut rare = self.rare();
         let pending = &mut rare.as_mut()?.pending_acks;
-        let sender = pending.remove(&id);
+        let waiter = pending.remove(&id);
         if pending.is_empty() && self.connected() {
             *rare = None;
         }
-        sender
+        waiter
     }
 
     #[cfg(test)]
@@ -377,6 +498,23 @@ impl Socket {
         if let Some(handlers) = self.handlers() {
             handlers.replace(Events::default());
         }
+    }
+
+    /// What other servers are told of it.
+    pub(crate) fn details(&self) -> SocketDetails {
+        let data = self.raw_data();
+        let data = data.and_then(|data| serde_json::from_str(data.get()).ok());
+        SocketDetails {
+            id: self.0.id.clone(),
+            handshake: self.handshake().details(),
+            rooms: self.rooms(),
+            data: data.unwrap_or_default(),
+        }
+    }
+
+    fn raw_data(&self) -> Option<Box<RawValue>> {
+        let data = &self.0.extras.get()?.data;
+        data.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn report(&self, event: Option<&str>, error: HandlerError) {
