@@ -3,7 +3,7 @@
 use std::{fmt, iter, sync::Arc};
 
 use socketio_adapter::{Room, Selection};
-use socketio_proto::{ToArgs, encode};
+use socketio_proto::ToArgs;
 
 use crate::{EmitError, Namespace, Socket, socket::check_emit};
 
@@ -71,7 +71,8 @@ impl BroadcastOperator {
     /// If the name is reserved or the arguments cannot be JSON.
     pub fn emit<A: ToArgs + ?Sized>(&self, event: &str, args: &A) -> Result<(), EmitError> {
         check_emit(event)?;
-        let packet = encode::event(self.namespace.name(), None, event, args)?;
+        let codec = self.namespace.codec();
+        let packet = codec.event(self.namespace.name(), None, event, args)?;
         let registry = self.namespace.registry();
         if self.volatile {
             registry.each(&self.selection, |member| {
@@ -118,7 +119,10 @@ impl<'a> Volatile<'a> {
         if !self.0.connected() || !self.0.conn().is_writable() {
             return Ok(false);
         }
-        let packet = encode::event(self.0.namespace().name(), None, event, args)?;
+        let namespace = self.0.namespace();
+        let packet = namespace
+            .codec()
+            .event(namespace.name(), None, event, args)?;
         Ok(self.0.conn().send_volatile(packet))
     }
 }

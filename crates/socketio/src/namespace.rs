@@ -10,7 +10,7 @@ use std::{
 
 use engineio::SessionHandle;
 use socketio_adapter::Registry;
-use socketio_proto::ToArgs;
+use socketio_proto::{Codec, ToArgs};
 
 use crate::{
     BroadcastOperator, ConnectError, EmitError, ErrorReport, Socket, SocketIo,
@@ -235,6 +235,10 @@ impl Namespace {
 
     pub(crate) fn options(&self) -> &Options {
         &self.0.core.options
+    }
+
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.0.core.codec
     }
 
     pub(crate) fn registry(&self) -> &Registry<Member> {

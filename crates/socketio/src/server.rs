@@ -8,7 +8,7 @@ use std::{
 };
 
 use engineio::{Acceptor, Config, Server, SessionHandle};
-use socketio_proto::{Limits, ToArgs};
+use socketio_proto::{Codec, Limits, Parser, ToArgs};
 
 use crate::{
     BroadcastOperator, ConnectError, EmitError, ErrorReport, Namespace,
@@ -39,6 +39,7 @@ struct Inner {
 /// What namespaces know of their server.
 pub(crate) struct Core {
     pub(crate) options: Options,
+    pub(crate) codec: Codec,
     pub(crate) state: http::Extensions,
     on_error: ErrorHook,
 }
@@ -241,6 +242,10 @@ impl SocketIo {
         &self.0.core.options
     }
 
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.0.core.codec
+    }
+
     /// Something went wrong before the client had joined any namespace.
     pub(crate) fn report(&self, report: &ErrorReport<'_>) {
         self.0.core.report(report);
@@ -289,6 +294,7 @@ impl fmt::Debug for SocketIo {
 #[must_use]
 pub struct Builder {
     options: Options,
+    codec: Codec,
     state: http::Extensions,
     engine: Config,
 }
@@ -297,6 +303,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             options: Options::default(),
+            codec: Codec::default(),
             state: http::Extensions::new(),
             engine: Config::default().path(PATH),
         }
@@ -362,6 +369,13 @@ impl Builder {
         self
     }
 
+    /// What packets look like on the wire. Clients must use the same parser. Default: that of the
+    /// protocol document; see [`parser`](crate::parser) for others.
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.codec = Codec::new(parser);
+        self
+    }
+
     /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies. The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
@@ -373,6 +387,7 @@ impl Builder {
     pub fn build(self) -> SocketIo {
         let core = Arc::new(Core {
             options: self.options,
+            codec: self.codec,
             state: self.state,
             on_error: ErrorHook::default(),
         });

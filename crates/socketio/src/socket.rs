@@ -14,7 +14,7 @@ use std::{
 use engineio::{SessionHandle, Sid, Version};
 use futures_util::task::AtomicWaker;
 use socketio_adapter::Room;
-use socketio_proto::{Args, ToArgs, connect, encode};
+use socketio_proto::{Args, ToArgs};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -130,8 +130,11 @@ impl Socket {
     pub fn emit<A: ToArgs + ?Sized>(&self, event: &str, args: &A) -> Result<(), EmitError> {
         check_emit(event)?;
         if self.state() <= CONNECTED {
-            let name = self.namespace().name();
-            self.conn().send(encode::event(name, None, event, args)?);
+            let namespace = self.namespace();
+            let packet = namespace
+                .codec()
+                .event(namespace.name(), None, event, args)?;
+            self.conn().send(packet);
         }
         Ok(())
     }
@@ -264,8 +267,11 @@ impl Socket {
 
     fn kick(&self, state: u8) {
         if self.leave_namespace(state) {
-            let packet = connect::disconnect(self.namespace().name());
-            self.conn().send(packet);
+            let namespace = self.namespace();
+            match namespace.codec().disconnect(namespace.name()) {
+                Ok(packet) => self.conn().send(packet),
+                Err(error) => self.report(None, HandlerError::Failed(error.into())),
+            }
             self.0.connection.wake();
         }
     }
@@ -278,7 +284,9 @@ impl Socket {
         check_emit(event)?;
         let namespace = self.namespace();
         let id = namespace.next_ack_id();
-        let packet = encode::event(namespace.name(), Some(id), event, args);
+        let packet = namespace
+            .codec()
+            .event(namespace.name(), Some(id), event, args);
         let packet = packet.map_err(EmitError::from)?;
         let (sender, answer) = oneshot::channel();
         let mut rare = self.rare();
