@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use socketio_adapter::{Event, Local, Options, Reply, Room, Selection, SocketDetails};
-use socketio_proto::{Args, ToArgs, encode};
+use socketio_proto::{Args, ToArgs};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::{AckError, EmitError, Namespace, Socket, namespace::WeakNamespace};
@@ -16,7 +16,7 @@ impl Namespace {
         args: &A,
         options: &Options,
     ) -> Result<(), EmitError> {
-        let packet = encode::event(self.name(), None, event, args)?;
+        let packet = self.codec().event(self.name(), None, event, args)?;
         let registry = self.registry();
         if options.volatile {
             registry.each(&options.selection, |member| {
@@ -40,7 +40,7 @@ impl Namespace {
         answers: &UnboundedSender<ClientAck>,
     ) -> Result<Asked, EmitError> {
         let id = self.next_ack_id();
-        let packet = encode::event(self.name(), Some(id), event, args)?;
+        let packet = self.codec().event(self.name(), Some(id), event, args)?;
         let mut sockets = self.sockets_in(&options.selection);
         sockets.retain(|socket| {
             let ticket = Ticket::new(answers);

@@ -24,6 +24,7 @@
 //! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
 //! | wait for an answer | [`Socket::emit_with_ack`] |
 //! | set limits and options | [`Builder`], [`Config`] |
+//! | talk to clients with another parser | [`parser`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
 //! | shut down | [`SocketIo::close`] |
 //!
@@ -51,6 +52,7 @@ pub mod handler;
 mod handshake;
 mod in_flight;
 mod namespace;
+pub mod parser;
 mod reason;
 mod remote;
 mod server;

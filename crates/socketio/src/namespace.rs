@@ -12,7 +12,7 @@ use std::{
 use engineio::SessionHandle;
 use serde::de::DeserializeOwned;
 use socketio_adapter::{Cluster, Local, Registry, RoomEvent};
-use socketio_proto::ToArgs;
+use socketio_proto::{Codec, ToArgs};
 
 use crate::{
     BroadcastAcks, BroadcastOperator, ConnectError, EmitError, ErrorReport, FetchError,
@@ -377,6 +377,10 @@ impl Namespace {
 
     pub(crate) fn server_side(&self) -> &Watched<ServerSide> {
         &self.0.server_side
+    }
+
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.0.core.codec
     }
 
     pub(crate) fn registry(&self) -> &Registry<Member> {

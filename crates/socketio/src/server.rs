@@ -11,7 +11,7 @@ use std::{
 use engineio::{Acceptor, Config, Server, SessionHandle};
 use serde::de::DeserializeOwned;
 use socketio_adapter::Adapter;
-use socketio_proto::{Limits, ToArgs};
+use socketio_proto::{Codec, Limits, Parser, ToArgs};
 
 use crate::{
     BroadcastAcks, BroadcastOperator, ConnectError, EmitError, ErrorReport, FetchError, Namespace,
@@ -43,6 +43,7 @@ struct Inner {
 /// What namespaces know of their server.
 pub(crate) struct Core {
     pub(crate) options: Options,
+    pub(crate) codec: Codec,
     pub(crate) state: http::Extensions,
     pub(crate) adapter: Option<Arc<dyn Adapter>>,
     on_error: ErrorHook,
@@ -346,6 +347,10 @@ impl SocketIo {
         &self.0.core.options
     }
 
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.0.core.codec
+    }
+
     /// Something went wrong before the client had joined any namespace.
     pub(crate) fn report(&self, report: &ErrorReport<'_>) {
         self.0.core.report(report);
@@ -394,6 +399,7 @@ impl fmt::Debug for SocketIo {
 #[must_use]
 pub struct Builder {
     options: Options,
+    codec: Codec,
     state: http::Extensions,
     adapter: Option<Arc<dyn Adapter>>,
     engine: Config,
@@ -403,6 +409,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             options: Options::default(),
+            codec: Codec::default(),
             state: http::Extensions::new(),
             adapter: None,
             engine: Config::default().path(PATH),
@@ -490,6 +497,13 @@ impl Builder {
         self
     }
 
+    /// What packets look like on the wire. Clients must use the same parser. Default: that of the
+    /// protocol document; see [`parser`](crate::parser) for others.
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.codec = Codec::new(parser);
+        self
+    }
+
     /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies. The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
@@ -501,6 +515,7 @@ impl Builder {
     pub fn build(self) -> SocketIo {
         let core = Arc::new(Core {
             options: self.options,
+            codec: self.codec,
             state: self.state,
             adapter: self.adapter,
             on_error: ErrorHook::default(),

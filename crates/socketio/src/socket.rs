@@ -17,7 +17,7 @@ use futures_util::task::AtomicWaker;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use socketio_adapter::{Room, SocketDetails};
-use socketio_proto::{Args, ToArgs, connect, encode};
+use socketio_proto::{Args, ToArgs};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -334,8 +334,11 @@ impl Socket {
 
     fn kick(&self, state: u8) {
         if self.leave_namespace(state) {
-            let packet = connect::disconnect(self.namespace().name());
-            self.conn().send(packet);
+            let namespace = self.namespace();
+            match namespace.codec().disconnect(namespace.name()) {
+                Ok(packet) => self.conn().send(packet),
+                Err(error) => self.report(None, HandlerError::Failed(error.into())),
+            }
             self.0.connection.wake();
         }
     }
@@ -350,7 +353,10 @@ impl Socket {
         if self.state() > CONNECTED || flags.volatile && !self.conn().is_writable() {
             return Ok(false);
         }
-        let packet = encode::event(self.namespace().name(), None, event, args)?;
+        let namespace = self.namespace();
+        let packet = namespace
+            .codec()
+            .event(namespace.name(), None, event, args)?;
         if flags.volatile {
             return Ok(self.conn().send_volatile(packet));
         }
@@ -367,7 +373,9 @@ impl Socket {
         check_emit(event)?;
         let namespace = self.namespace();
         let id = namespace.next_ack_id();
-        let packet = encode::event(namespace.name(), Some(id), event, args);
+        let packet = namespace
+            .codec()
+            .event(namespace.name(), Some(id), event, args);
         let packet = packet.map_err(EmitError::from)?;
         let (sender, answer) = oneshot::channel();
         self.expect_ack(id, Waiter::One(sender))

@@ -13,7 +13,7 @@ use std::{
 };
 
 use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
-use socketio_proto::{Args, Decoder, Packet, PacketKind, connect::split_namespace_query};
+use socketio_proto::{AnyDecoder, Args, Packet, PacketKind, connect::split_namespace_query};
 use tokio::time::Sleep;
 
 use self::{
@@ -53,7 +53,7 @@ pub struct Client {
     io: SocketIo,
     session: SessionHandle,
     request: Arc<engineio::Handshake>,
-    decoder: Decoder,
+    decoder: AnyDecoder,
     /// Usually one.
     slots: Vec<Slot>,
     in_flight: InFlight,
@@ -74,7 +74,7 @@ impl Client {
         let options = io.options();
         let deadline = tokio::time::sleep(options.connect_timeout);
         Self {
-            decoder: Decoder::new(options.limits),
+            decoder: io.codec().decoder(options.limits),
             slots: Vec::new(),
             in_flight: InFlight::new(options.max_in_flight),
             waiting: Waiting::default(),
