@@ -233,6 +233,13 @@ impl Config {
     }
 }
 
+impl Config {
+    /// How long it takes at most to notice that a client is gone: both times of the heartbeat.
+    pub fn heartbeat(&self) -> Duration {
+        self.settings.ping_interval + self.settings.ping_timeout
+    }
+}
+
 /// Both times of the heartbeat together are a timer of the client, and JavaScript's timers end after
 /// 24.8 days.
 const LONGEST_BEAT: Duration = Duration::from_secs(12 * 24 * 60 * 60);

@@ -16,8 +16,20 @@ impl Namespace {
         args: &A,
         options: &Options,
     ) -> Result<(), EmitError> {
-        let packet = self.codec().event(self.name(), None, event, args)?;
         let registry = self.registry();
+        if let Some(recovery) = self.recovery() {
+            if !options.volatile {
+                recovery.broadcast(self, event, args, &options.selection)?;
+                return Ok(());
+            }
+            recovery.volatile(self, event, args, |packets| {
+                registry.each(&options.selection, |member| {
+                    member.session.send_volatile(packets.of(member));
+                });
+            })?;
+            return Ok(());
+        }
+        let packet = self.codec().event(self.name(), None, event, args)?;
         if options.volatile {
             registry.each(&options.selection, |member| {
                 member.session.send_volatile(packet.clone());

@@ -54,6 +54,7 @@ mod in_flight;
 mod namespace;
 pub mod parser;
 mod reason;
+mod recovery;
 mod remote;
 mod server;
 mod server_side;
@@ -79,6 +80,7 @@ pub use self::{
     handshake::Handshake,
     namespace::Namespace,
     reason::DisconnectReason,
+    recovery::ConnectionStateRecovery,
     remote::{FetchError, RemoteSocket},
     server::{Builder, SocketIo},
     server_side::{ServerSideError, ServerSideEvent},

@@ -23,6 +23,7 @@ use crate::{
     handler::{
         self, Connect, Disconnect, Event, Handler, Handlers, IntoReply, IntoResult, guarded,
     },
+    recovery::Recovery,
     server::{Core, Options, WeakSocketIo},
     server_side::ServerSide,
     snapshot::Watched,
@@ -45,6 +46,7 @@ struct Inner {
     on_error: ErrorHook,
     ack_ids: AtomicU64,
     server_side: Watched<ServerSide>,
+    recovery: Option<Arc<Recovery>>,
     /// This namespace among other servers, if the server has an adapter.
     cluster: OnceLock<(Cluster, Arc<dyn Local>)>,
 }
@@ -76,9 +78,11 @@ impl Member {
 
 impl Namespace {
     pub(crate) fn new(name: &str, core: Arc<Core>) -> Self {
+        let recovery = core.recovery.clone().map(Recovery::new).map(Arc::new);
         let namespace = Self(Arc::new(Inner {
             name: name.into(),
             core,
+            recovery,
             server: OnceLock::new(),
             registry: Registry::new(),
             handlers: Watched::default(),
@@ -373,6 +377,11 @@ impl Namespace {
     /// The other servers, if there may be any.
     pub(crate) fn cluster(&self) -> Option<&Cluster> {
         self.0.cluster.get().map(|(cluster, _)| cluster)
+    }
+
+    /// What is kept for clients that come back, if the server has connection state recovery.
+    pub(crate) fn recovery(&self) -> Option<&Arc<Recovery>> {
+        self.0.recovery.as_ref()
     }
 
     pub(crate) fn server_side(&self) -> &Watched<ServerSide> {

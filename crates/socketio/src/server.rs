@@ -14,12 +14,13 @@ use socketio_adapter::Adapter;
 use socketio_proto::{Codec, Limits, Parser, ToArgs};
 
 use crate::{
-    BroadcastAcks, BroadcastOperator, ConnectError, EmitError, ErrorReport, FetchError, Namespace,
-    RemoteSocket, ServerSideError, ServerSideEvent, Socket,
+    BroadcastAcks, BroadcastOperator, ConnectError, ConnectionStateRecovery, EmitError,
+    ErrorReport, FetchError, Namespace, RemoteSocket, ServerSideError, ServerSideEvent, Socket,
     broadcast::IntoRooms,
     client::Client,
     handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded},
     namespace::{ErrorHook, log},
+    recovery::Budget,
 };
 
 /// A Socket.IO server. Cheap to clone.
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) codec: Codec,
     pub(crate) state: http::Extensions,
     pub(crate) adapter: Option<Arc<dyn Adapter>>,
+    pub(crate) recovery: Option<Arc<Budget>>,
     on_error: ErrorHook,
 }
 
@@ -402,6 +404,7 @@ pub struct Builder {
     codec: Codec,
     state: http::Extensions,
     adapter: Option<Arc<dyn Adapter>>,
+    recovery: Option<ConnectionStateRecovery>,
     engine: Config,
 }
 
@@ -412,6 +415,7 @@ impl Default for Builder {
             codec: Codec::default(),
             state: http::Extensions::new(),
             adapter: None,
+            recovery: None,
             engine: Config::default().path(PATH),
         }
     }
@@ -491,6 +495,35 @@ impl Builder {
         self
     }
 
+    /// Lets clients 3.x and 4.x come back after a short disconnection as if it had not been: with
+    /// the id, the rooms and the [data](Socket::set_data) that they had, and with the events that
+    /// they have missed, in order, before the answer to their CONNECT. Default: off.
+    ///
+    /// An event that the client may have to be sent again has one more argument, the offset; events
+    /// that are [volatile](Namespace::volatile) or ask for an acknowledgement are not sent again.
+    /// Old clients (1.x and 2.x) see no offsets and cannot be recovered. A client that
+    /// [was disconnected](crate::DisconnectReason::is_recoverable) on purpose, or left, is not.
+    ///
+    /// While this is on, the events of a namespace are sent one after the other, whichever thread
+    /// they come from.
+    ///
+    /// ```
+    /// use socketio::{ConnectionStateRecovery, SocketIo};
+    ///
+    /// let io = SocketIo::builder()
+    ///     .connection_state_recovery(ConnectionStateRecovery::new())
+    ///     .build();
+    /// io.on_connection(async |socket: socketio::Socket| {
+    ///     if !socket.recovered() {
+    ///         socket.join("news");
+    ///     }
+    /// });
+    /// ```
+    pub fn connection_state_recovery(mut self, options: ConnectionStateRecovery) -> Self {
+        self.recovery = Some(options);
+        self
+    }
+
     /// How long other servers have for an answer where nothing else is said. Default: 5 s.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.options.request_timeout = timeout;
@@ -518,6 +551,9 @@ impl Builder {
             codec: self.codec,
             state: self.state,
             adapter: self.adapter,
+            recovery: self
+                .recovery
+                .map(|options| Arc::new(Budget::new(options, self.engine.heartbeat()))),
             on_error: ErrorHook::default(),
         });
         let main = Namespace::new("/", core.clone());

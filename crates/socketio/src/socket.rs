@@ -5,7 +5,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicU8, Ordering},
     },
     task::Context,
@@ -17,18 +17,19 @@ use futures_util::task::AtomicWaker;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use socketio_adapter::{Room, SocketDetails};
-use socketio_proto::{Args, ToArgs};
+use socketio_proto::{Args, EncodeError, Encoded, ToArgs};
 use tokio::sync::oneshot;
 
 use crate::{
-    AckError, AckFuture, BroadcastOperator, EmitError, ErrorReport, Extensions, Handshake,
-    Namespace,
+    AckError, AckFuture, BroadcastOperator, DisconnectReason, EmitError, ErrorReport, Extensions,
+    Handshake, Namespace,
     broadcast::IntoRooms,
     delivery::Ticket,
     emitter::{Emitter, Flags},
     error::HandlerError,
     handler::{self, Event, Events, Handler, IntoReply},
     namespace::Member,
+    recovery::Recoverable,
     snapshot::Watched,
 };
 
@@ -51,6 +52,20 @@ struct Inner {
     /// What belongs to the state and most sockets do not need at a given time.
     rare: Mutex<Option<Box<Rare>>>,
     extras: OnceLock<Box<Extras>>,
+    /// If its namespace has connection state recovery, and its client knows of it.
+    recoverable: Option<Box<Recoverable>>,
+}
+
+pub(crate) struct WeakSocket(Weak<Inner>);
+
+impl WeakSocket {
+    pub(crate) fn upgrade(&self) -> Option<Socket> {
+        self.0.upgrade().map(Socket)
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 #[derive(Default)]
@@ -84,18 +99,39 @@ const LEFT: u8 = 2;
 const KICKED: u8 = 3;
 /// Disconnected by the server, which wants the whole connection closed.
 const KICKED_OUT: u8 = 4;
+/// Its client has come back on another connection.
+const TAKEN_OVER: u8 = 5;
 
 impl Socket {
     pub(crate) fn new(namespace: Namespace, session: SessionHandle, handshake: Handshake) -> Self {
+        let version = session.version();
+        let recoverable = namespace.recovery().and_then(|recovery| {
+            recovery.note(version);
+            (version == Version::V4).then(|| {
+                let claimed = recovery.claim(handshake.auth());
+                Box::new(claimed.unwrap_or_else(Recoverable::new))
+            })
+        });
+        let before = recoverable.as_ref().and_then(|it| it.before());
+        let (id, data) = before.unwrap_or_else(|| (new_id(&session, namespace.name()), None));
+        let extras = OnceLock::new();
+        if let Some(data) = data {
+            let data = RwLock::new(Some(data));
+            let _ = extras.set(Box::new(Extras {
+                data,
+                ..Extras::default()
+            }));
+        }
         Self(Arc::new(Inner {
-            id: new_id(&session, namespace.name()),
+            id,
             namespace,
             session,
             handshake,
             state: AtomicU8::new(CONNECTING),
             connection: AtomicWaker::new(),
             rare: Mutex::default(),
-            extras: OnceLock::new(),
+            extras,
+            recoverable,
         }))
     }
 
@@ -125,6 +161,14 @@ impl Socket {
     /// Whether the socket is connected: middlewares have let it in, and it was not disconnected.
     pub fn connected(&self) -> bool {
         self.state() == CONNECTED
+    }
+
+    /// Whether the client has come back after a disconnection: the socket has its id, rooms and data
+    /// again, and the client gets what it has missed; see
+    /// [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
+    pub fn recovered(&self) -> bool {
+        let recoverable = self.0.recoverable.as_ref();
+        recoverable.is_some_and(|it| it.is_recovered())
     }
 
     /// Values of any type, one of each, that belong to this socket.
@@ -241,9 +285,7 @@ impl Socket {
                 }
             }
             // Under the lock: a client of protocol 4 that comes back has the same id again.
-            CONNECTED => {
-                self.namespace().registry().join(self.id(), rooms);
-            }
+            CONNECTED => self.join_now(rooms),
             _ => {}
         }
     }
@@ -255,6 +297,9 @@ impl Socket {
             (CONNECTING, Some(rare)) => rare.early_rooms.retain(|early| **early != *room),
             (CONNECTED, _) => {
                 self.namespace().registry().leave(self.id(), room);
+                if let Some(recoverable) = self.recoverable() {
+                    recoverable.leave(room);
+                }
             }
             _ => {}
         }
@@ -333,7 +378,7 @@ impl Socket {
     }
 
     fn kick(&self, state: u8) {
-        if self.leave_namespace(state) {
+        if self.leave_namespace(state, false) {
             let namespace = self.namespace();
             match namespace.codec().disconnect(namespace.name()) {
                 Ok(packet) => self.conn().send(packet),
@@ -350,10 +395,25 @@ impl Socket {
         flags: Flags,
     ) -> Result<bool, EmitError> {
         check_emit(event)?;
-        if self.state() > CONNECTED || flags.volatile && !self.conn().is_writable() {
+        let state = self.state();
+        if state > CONNECTED || flags.volatile && !self.conn().is_writable() {
             return Ok(false);
         }
         let namespace = self.namespace();
+        if state == CONNECTED
+            && self.recoverable().is_some()
+            && let Some(recovery) = namespace.recovery()
+        {
+            if !flags.volatile {
+                recovery.emit(self, event, args)?;
+                return Ok(true);
+            }
+            let mut sent = false;
+            recovery.volatile(namespace, event, args, |packets| {
+                sent = self.conn().send_volatile(packets.new_clients());
+            })?;
+            return Ok(sent);
+        }
         let packet = namespace
             .codec()
             .event(namespace.name(), None, event, args)?;
@@ -454,17 +514,46 @@ impl Socket {
             .map_or(0, |rare| rare.pending_acks.len())
     }
 
-    /// All middlewares have let the socket in.
+    /// All middlewares have let the socket in; `connect` makes the packet that says so, with the
+    /// private id for recovery if there is one.
+    pub(crate) fn admit(
+        &self,
+        connect: impl Fn(Option<&str>) -> Result<Encoded, EncodeError>,
+    ) -> Result<(), EncodeError> {
+        if let (Some(recovery), Some(_)) = (self.namespace().recovery(), self.recoverable()) {
+            return recovery.admit(self, connect);
+        }
+        self.conn().send(connect(None)?);
+        self.enter(&[]);
+        Ok(())
+    }
+
+    /// From now on it is connected, in these rooms and in those that it joined before.
     ///
-    /// Order of locks, here and elsewhere: what belongs to the state, then a shard of the registry.
-    pub(crate) fn admit(&self) {
+    /// Order of locks, here and elsewhere: [recovery](crate::recovery::Recovery), what belongs to
+    /// the state, a shard of the registry.
+    pub(crate) fn enter(&self, rooms: &[Room]) {
         let mut rare = self.rare();
         let registry = self.namespace().registry();
         registry.insert(self.0.id.clone(), Member::new(self));
+        if !rooms.is_empty() {
+            registry.join(self.id(), rooms.iter().cloned());
+        }
         if let Some(rare) = rare.take() {
-            registry.join(self.id(), rare.early_rooms);
+            self.join_now(rare.early_rooms);
         }
         self.0.state.store(CONNECTED, Ordering::Release);
+    }
+
+    fn join_now(&self, rooms: Vec<Room>) {
+        if let (Some(recoverable), Some(recovery)) =
+            (self.recoverable(), self.namespace().recovery())
+        {
+            for room in &rooms {
+                recoverable.join(room, recovery.head());
+            }
+        }
+        self.namespace().registry().join(self.id(), rooms);
     }
 
     /// A middleware has refused the client, or its connection is gone.
@@ -473,27 +562,46 @@ impl Socket {
         self.0.state.store(LEFT, Ordering::Release);
         *rare = None;
         drop(rare);
+        if let Some(recoverable) = self.recoverable() {
+            recoverable.refuse();
+        }
         self.drop_handlers();
     }
 
     /// The client has left, or its connection is gone. `false` if the socket was not connected.
-    pub(crate) fn left(&self) -> bool {
-        self.leave_namespace(LEFT)
+    pub(crate) fn left(&self, reason: DisconnectReason) -> bool {
+        self.leave_namespace(LEFT, reason.is_recoverable())
     }
 
-    /// Whether the server has disconnected the socket; and then, whether it wants the whole
-    /// connection closed. If not yet, the connection is woken when it does.
-    pub(crate) fn poll_kicked(&self, cx: &mut Context<'_>) -> Option<bool> {
+    /// The client has come back on another connection, before it was noticed that this one is gone.
+    pub(crate) fn take_over(&self) {
+        if self.leave_namespace(TAKEN_OVER, true) {
+            self.0.connection.wake();
+        }
+    }
+
+    /// Whether the socket was disconnected by somebody else than its connection. If not yet, the
+    /// connection is woken when it is.
+    pub(crate) fn poll_kicked(&self, cx: &mut Context<'_>) -> Option<Kick> {
         self.0.connection.register(cx.waker());
-        let out = match self.state() {
-            KICKED => false,
-            KICKED_OUT => true,
+        let kick = match self.state() {
+            KICKED => Kick::Socket,
+            KICKED_OUT => Kick::Connection,
+            TAKEN_OVER => Kick::Replaced,
             _ => return None,
         };
         // Until whoever does it has taken the socket out of the registry: it may come back with
         // the same id.
         drop(self.rare());
-        Some(out)
+        Some(kick)
+    }
+
+    /// Why somebody else than its connection has disconnected it.
+    pub(crate) fn kick_reason(&self) -> DisconnectReason {
+        match self.state() {
+            TAKEN_OVER => DisconnectReason::TransportClose,
+            _ => DisconnectReason::ServerNamespaceDisconnect,
+        }
     }
 
     /// The socket's own handlers, if it has any.
@@ -520,7 +628,7 @@ impl Socket {
         }
     }
 
-    fn raw_data(&self) -> Option<Box<RawValue>> {
+    pub(crate) fn raw_data(&self) -> Option<Box<RawValue>> {
         let data = &self.0.extras.get()?.data;
         data.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -533,7 +641,14 @@ impl Socket {
         });
     }
 
-    fn leave_namespace(&self, state: u8) -> bool {
+    fn leave_namespace(&self, state: u8, may_return: bool) -> bool {
+        match self.namespace().recovery() {
+            Some(recovery) => recovery.depart(self, may_return, || self.exit(state)),
+            None => self.exit(state),
+        }
+    }
+
+    fn exit(&self, state: u8) -> bool {
         let mut rare = self.rare();
         let was =
             self.0
@@ -548,6 +663,19 @@ impl Socket {
         drop(rare);
         drop(pending);
         true
+    }
+
+    /// The room of its own.
+    pub(crate) fn room(&self) -> Room {
+        self.0.id.clone()
+    }
+
+    pub(crate) fn recoverable(&self) -> Option<&Recoverable> {
+        self.0.recoverable.as_deref()
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakSocket {
+        WeakSocket(Arc::downgrade(&self.0))
     }
 
     fn state(&self) -> u8 {
@@ -585,6 +713,17 @@ impl fmt::Debug for Socket {
             .field("connected", &self.connected())
             .finish_non_exhaustive()
     }
+}
+
+/// Who disconnected a socket, if not its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kick {
+    /// The server.
+    Socket,
+    /// The client itself: it has come back on another connection.
+    Replaced,
+    /// The server, which wants the whole connection closed.
+    Connection,
 }
 
 pub(crate) fn check_emit(event: &str) -> Result<(), EmitError> {

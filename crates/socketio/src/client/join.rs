@@ -30,7 +30,15 @@ impl Client {
         };
         let handshake = Handshake::new(self.request.clone(), auth);
         let socket = Socket::new(namespace.clone(), self.session.clone(), handshake);
-        let admission = admission(&namespace.handlers().current(), &socket);
+        let skip = socket.recovered()
+            && namespace
+                .recovery()
+                .is_some_and(|it| it.skips_middlewares());
+        let admission = if skip {
+            None
+        } else {
+            admission(&namespace.handlers().current(), &socket)
+        };
         if self.slots.is_empty() {
             self.slots.reserve_exact(1);
         }
@@ -78,12 +86,11 @@ impl Client {
         // before this turn is over.
         let name = slot.namespace.name();
         let codec = slot.namespace.codec();
-        let packet = codec.connect(self.session.version(), name, socket.id(), None);
-        let Ok(packet) = packet else {
-            return self.tell(packet);
-        };
-        self.session.send(packet);
-        socket.admit();
+        let version = self.session.version();
+        let admitted = socket.admit(|pid| codec.connect(version, name, socket.id(), pid));
+        if let Err(error) = admitted {
+            return self.tell(Err(error));
+        }
         let context = Connect {
             socket: socket.clone(),
         };
