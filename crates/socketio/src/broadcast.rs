@@ -24,7 +24,7 @@ use crate::{
 /// # fn example(io: socketio::SocketIo) -> Result<(), socketio::EmitError> {
 /// let players = io.to(["red", "blue"]).except("banned");
 /// players.emit("start", &())?;
-/// players.volatile().emit("tick", &1)?;
+/// players.clone().volatile().emit("tick", &1)?;
 /// players.sockets_join("playing");
 /// # Ok(())
 /// # }
