@@ -33,6 +33,7 @@ pub struct Config {
     pub(crate) cookie: Option<Cookie>,
     pub(crate) http_compression: Option<HttpCompression>,
     pub(crate) allow_request: Option<AllowRequest>,
+    pub(crate) generate_id: Option<GenerateId>,
     pub(crate) on_initial_headers: Option<OnHeaders>,
     pub(crate) on_headers: Option<OnHeaders>,
     pub(crate) on_connection_error: Option<OnConnectionError>,
@@ -40,6 +41,11 @@ pub struct Config {
 
 pub(crate) type AllowRequest = Arc<
     dyn Fn(Arc<Handshake>) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>
+        + Send
+        + Sync,
+>;
+pub(crate) type GenerateId = Arc<
+    dyn Fn(Arc<Handshake>) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>
         + Send
         + Sync,
 >;
@@ -60,6 +66,7 @@ impl Default for Config {
             cookie: None,
             http_compression: Some(HttpCompression::default()),
             allow_request: None,
+            generate_id: None,
             on_initial_headers: None,
             on_headers: None,
             on_connection_error: None,
@@ -201,6 +208,36 @@ impl Config {
         Fut: Future<Output = Result<(), Refusal>> + Send + 'static,
     {
         self.allow_request = Some(Arc::new(move |handshake| Box::pin(allow(handshake))));
+        self
+    }
+
+    /// Makes the ids of sessions. Default: 20 characters from the operating system's random
+    /// generator.
+    ///
+    /// Whoever knows a session's id can poll and post in its client's place, so it must hold
+    /// something that nobody can guess. It has 1 to 128 of the characters that need no escape in a
+    /// URL: ASCII letters, digits and `-._~`, and also `:`.
+    ///
+    /// An error, an id with other characters, and one that another session has refuse the request
+    /// with [`IdGeneration`](crate::ConnectionErrorKind::IdGeneration).
+    ///
+    /// ```
+    /// use engineio::Config;
+    ///
+    /// # async fn next_id() -> std::io::Result<String> { Ok("1".to_owned()) }
+    /// let config = Config::default()
+    ///     .generate_id(async |_request| Ok::<_, std::io::Error>(format!("eu:{}", next_id().await?)));
+    /// ```
+    pub fn generate_id<F, Fut, E>(mut self, generate: F) -> Self
+    where
+        F: Fn(Arc<Handshake>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.generate_id = Some(Arc::new(move |handshake| {
+            let id = generate(handshake);
+            Box::pin(async move { id.await.map_err(|error| error.to_string()) })
+        }));
         self
     }
 

@@ -35,6 +35,9 @@ pub enum ConnectionErrorKind {
     ProtocolMismatch,
     /// Code 3: the `Origin` header is not text.
     InvalidOrigin,
+    /// Code 3: [`Config::generate_id`](crate::Config::generate_id) failed, or made an id that cannot
+    /// be used; what was wrong with it.
+    IdGeneration(String),
     /// Code 4: refused by [`Config::allow_request`](crate::Config::allow_request).
     Forbidden(Value),
     /// Code 5: nobody speaks this protocol version, or it is not allowed.
@@ -54,6 +57,7 @@ impl ConnectionErrorKind {
             | Self::TransportHandshake(_)
             | Self::ProtocolMismatch
             | Self::InvalidOrigin
+            | Self::IdGeneration(_)
             | Self::ShuttingDown => 3,
             Self::Forbidden(_) => 4,
             Self::UnsupportedProtocol(_) => 5,
@@ -78,7 +82,8 @@ impl ConnectionErrorKind {
             Self::TransportMismatch
             | Self::TransportHandshake(_)
             | Self::ProtocolMismatch
-            | Self::InvalidOrigin => json!("Bad request"),
+            | Self::InvalidOrigin
+            | Self::IdGeneration(_) => json!("Bad request"),
             Self::Forbidden(message) => message.clone(),
             Self::UnsupportedProtocol(_) => json!("Unsupported protocol version"),
             Self::ShuttingDown => json!("Server shutting down"),
@@ -112,6 +117,7 @@ impl fmt::Display for ConnectionError {
                 f.write_str("the session was opened with another protocol version")
             }
             ConnectionErrorKind::InvalidOrigin => f.write_str("the Origin header is not text"),
+            ConnectionErrorKind::IdGeneration(error) => write!(f, "no session id: {error}"),
             ConnectionErrorKind::Forbidden(message) => {
                 write!(f, "refused by allow_request: {message}")
             }

@@ -196,7 +196,14 @@ impl<A: Acceptor> Server<A> {
                 .await
                 .map_err(|refusal| Kind::Forbidden(refusal.message))?;
         }
-        let handle = self.register(dialect, transport)?;
+        let handle = match &self.0.config.generate_id {
+            None => self.register(dialect, transport)?,
+            Some(generate) => {
+                let id = generate(handshake.clone()).await;
+                let sid = id.and_then(check_id).map_err(Kind::IdGeneration)?;
+                self.register_as(sid, dialect, transport)?
+            }
+        };
         let response = match upgrade {
             None => self.open_polling(parts, query, handle, handshake).await,
             Some(upgrade) => Ok(self.open_websocket(upgrade, handle, handshake)),
@@ -412,18 +419,24 @@ impl<A: Acceptor> Server<A> {
 
     fn register(&self, dialect: Dialect, transport: Transport) -> Result<SessionHandle, Kind> {
         // A collision of 118 random bits does not happen; an id that is taken is never shared.
-        for _ in 0..4 {
-            let max_queued = self.0.config.max_queued;
-            let sid = Sid::from_uuid(uuid::Uuid::new_v4().into_bytes());
-            let handle = SessionHandle::new(sid, dialect, transport, max_queued);
-            if self.0.sessions.insert(handle.clone()) {
-                return Ok(handle);
-            }
-            if self.0.sessions.is_closing() {
-                break;
-            }
+        let sid = Sid::from_uuid(uuid::Uuid::new_v4().into_bytes());
+        self.register_as(sid, dialect, transport)
+    }
+
+    fn register_as(
+        &self,
+        sid: Sid,
+        dialect: Dialect,
+        transport: Transport,
+    ) -> Result<SessionHandle, Kind> {
+        let handle = SessionHandle::new(sid, dialect, transport, self.0.config.max_queued);
+        if self.0.sessions.insert(handle.clone()) {
+            Ok(handle)
+        } else if self.0.sessions.is_closing() {
+            Err(Kind::ShuttingDown)
+        } else {
+            Err(Kind::IdGeneration("another session has it".to_owned()))
         }
-        Err(Kind::ShuttingDown)
     }
 
     /// The future that moves a new session.
@@ -487,6 +500,19 @@ impl<A: Acceptor> fmt::Debug for Server<A> {
             .finish_non_exhaustive()
     }
 }
+
+/// An id made by the application: it stands in URLs, in a cookie and in JSON.
+fn check_id(id: String) -> Result<Sid, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    if (1..=MAX_ID).contains(&id.len()) && id.bytes().all(is_plain) {
+        Ok(Sid::from(&*id))
+    } else {
+        Err("use 1 to 128 ASCII letters, digits and -._~:".to_owned())
+    }
+}
+
+/// Characters in an id made by the application.
+const MAX_ID: usize = 128;
 
 /// Programs of the time of version 3 tend to listen for messages only once their event loop has been
 /// through with the socket's opening (the official protocol suite does so too). A first message that
