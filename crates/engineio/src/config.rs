@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use engineio_proto::{Str, query::Transport, session::Settings};
+use engineio_proto::{Encoded, Str, query::Transport, session::Settings};
 use http::{HeaderMap, request};
 
 use crate::{ConnectionError, Cookie, Cors, Handshake, HttpCompression};
@@ -29,6 +29,7 @@ pub struct Config {
     pub(crate) settings: Settings,
     pub(crate) max_queued: usize,
     pub(crate) max_packets: usize,
+    pub(crate) initial_packet: Option<Encoded>,
     pub(crate) cors: Option<Cors>,
     pub(crate) cookie: Option<Cookie>,
     pub(crate) http_compression: Option<HttpCompression>,
@@ -62,6 +63,7 @@ impl Default for Config {
             settings: Settings::default(),
             max_queued: 16 * 1024 * 1024,
             max_packets: 100_000,
+            initial_packet: None,
             cors: None,
             cookie: None,
             http_compression: Some(HttpCompression::default()),
@@ -169,6 +171,21 @@ impl Config {
     /// The most packets in one POST body. Default: 100,000.
     pub fn max_packets(mut self, packets: usize) -> Self {
         self.max_packets = packets;
+        self
+    }
+
+    /// A message that every session gets right behind the open packet: in the same poll response, or
+    /// as the next message of the WebSocket. Default: none.
+    ///
+    /// What a [`Connection`](crate::Connection) sends while it is made leaves behind this one.
+    ///
+    /// ```
+    /// use engineio::Config;
+    ///
+    /// let config = Config::default().initial_packet("welcome");
+    /// ```
+    pub fn initial_packet(mut self, message: impl Into<Encoded>) -> Self {
+        self.initial_packet = Some(message.into());
         self
     }
 

@@ -472,6 +472,9 @@ impl<A: Acceptor> Server<A> {
         let version = handle.version();
         let registered = Registered(sessions, &handle);
         let session = Session::new(settings.clone(), version, lane, open, clock::now());
+        if let Some(message) = &config.initial_packet {
+            handle.send(message.clone());
+        }
         let connection = acceptor.accept(handle.clone(), handshake);
         std::mem::forget(registered);
         Driver::new(Parts {
