@@ -5,7 +5,10 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use engineio_proto::{Encoded, Str, query::Transport, session::Settings};
 use http::{HeaderMap, request};
 
-use crate::{ConnectionError, Cookie, Cors, Handshake, HttpCompression};
+use crate::{
+    ConnectionError, Cookie, Cors, Exchange, Halt, Handshake, HttpCompression,
+    middleware::Middleware,
+};
 
 /// Options of an Engine.IO server. Names and defaults are the official server's, but for
 /// [`allow_eio3`](Self::allow_eio3), which is on.
@@ -30,7 +33,8 @@ pub struct Config {
     pub(crate) max_queued: usize,
     pub(crate) max_packets: usize,
     pub(crate) initial_packet: Option<Encoded>,
-    pub(crate) cors: Option<Cors>,
+    pub(crate) cors: CorsChoice,
+    pub(crate) middlewares: Vec<Middleware>,
     pub(crate) cookie: Option<Cookie>,
     pub(crate) http_compression: Option<HttpCompression>,
     pub(crate) allow_request: Option<AllowRequest>,
@@ -40,6 +44,18 @@ pub struct Config {
     pub(crate) on_connection_error: Option<OnConnectionError>,
 }
 
+#[derive(Clone)]
+pub(crate) enum CorsChoice {
+    None,
+    Always(Cors),
+    Asked(ChooseCors),
+}
+
+pub(crate) type ChooseCors = Arc<
+    dyn Fn(&request::Parts) -> Pin<Box<dyn Future<Output = Result<Option<Cors>, String>> + Send>>
+        + Send
+        + Sync,
+>;
 pub(crate) type AllowRequest = Arc<
     dyn Fn(Arc<Handshake>) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>
         + Send
@@ -64,7 +80,8 @@ impl Default for Config {
             max_queued: 16 * 1024 * 1024,
             max_packets: 100_000,
             initial_packet: None,
-            cors: None,
+            cors: CorsChoice::None,
+            middlewares: Vec::new(),
             cookie: None,
             http_compression: Some(HttpCompression::default()),
             allow_request: None,
@@ -191,7 +208,70 @@ impl Config {
 
     /// Cross-origin requests. Default: none; no header is sent and `OPTIONS` is an error.
     pub fn cors(mut self, cors: Cors) -> Self {
-        self.cors = Some(cors);
+        self.cors = CorsChoice::Always(cors);
+        self
+    }
+
+    /// Cross-origin requests, decided for each request. `None` sends no header and takes an
+    /// `OPTIONS` for what it is, an error; a failure refuses the request with
+    /// [`Middleware`](crate::ConnectionErrorKind::Middleware).
+    ///
+    /// ```
+    /// use engineio::{Config, Cors};
+    ///
+    /// # async fn is_customer(origin: &str) -> std::io::Result<bool> { Ok(true) }
+    /// let config = Config::default().cors_with(|request| {
+    ///     let origin = request.headers.get("origin").cloned();
+    ///     async move {
+    ///         let Some(origin) = origin else { return Ok(None) };
+    ///         let known = is_customer(origin.to_str().unwrap_or_default()).await?;
+    ///         Ok::<_, std::io::Error>(known.then(|| Cors::exact(origin).credentials(true)))
+    ///     }
+    /// });
+    /// ```
+    pub fn cors_with<F, Fut, E>(mut self, choose: F) -> Self
+    where
+        F: Fn(&request::Parts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<Cors>, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.cors = CorsChoice::Asked(Arc::new(move |request| {
+            let choice = choose(request);
+            Box::pin(async move { choice.await.map_err(|error| error.to_string()) })
+        }));
+        self
+    }
+
+    /// Adds a middleware: a function that sees every request of the engine before the engine does,
+    /// polls and posts included. Default: none.
+    ///
+    /// CORS comes first, then the middlewares in the order in which they were added. Each passes
+    /// the [`Exchange`] on, or ends it with a [`Halt`]. It sees no bodies; for those, put a tower
+    /// layer around the [`Server`](crate::Server).
+    ///
+    /// ```
+    /// use engineio::{Config, Halt};
+    /// use http::{HeaderValue, Response, StatusCode};
+    ///
+    /// # fn is_overloaded() -> bool { false }
+    /// let config = Config::default().middleware(async |mut exchange| {
+    ///     if is_overloaded() {
+    ///         let mut response = Response::new("come back later");
+    ///         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    ///         return Err(Halt::answer(response));
+    ///     }
+    ///     let node = HeaderValue::from_static("eu-1");
+    ///     exchange.response_headers.insert("x-node", node);
+    ///     Ok(exchange)
+    /// });
+    /// ```
+    pub fn middleware<F, Fut>(mut self, middleware: F) -> Self
+    where
+        F: Fn(Exchange) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Exchange, Halt>> + Send + 'static,
+    {
+        let middleware = Arc::new(move |exchange| Box::pin(middleware(exchange)) as _);
+        self.middlewares.push(middleware);
         self
     }
 

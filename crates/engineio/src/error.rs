@@ -38,6 +38,9 @@ pub enum ConnectionErrorKind {
     /// Code 3: [`Config::generate_id`](crate::Config::generate_id) failed, or made an id that cannot
     /// be used; what was wrong with it.
     IdGeneration(String),
+    /// Code 3: refused by a [middleware](crate::Config::middleware), or by the failure of
+    /// [`Config::cors_with`](crate::Config::cors_with); with the error.
+    Middleware(String),
     /// Code 4: refused by [`Config::allow_request`](crate::Config::allow_request).
     Forbidden(Value),
     /// Code 5: nobody speaks this protocol version, or it is not allowed.
@@ -58,6 +61,7 @@ impl ConnectionErrorKind {
             | Self::ProtocolMismatch
             | Self::InvalidOrigin
             | Self::IdGeneration(_)
+            | Self::Middleware(_)
             | Self::ShuttingDown => 3,
             Self::Forbidden(_) => 4,
             Self::UnsupportedProtocol(_) => 5,
@@ -83,7 +87,8 @@ impl ConnectionErrorKind {
             | Self::TransportHandshake(_)
             | Self::ProtocolMismatch
             | Self::InvalidOrigin
-            | Self::IdGeneration(_) => json!("Bad request"),
+            | Self::IdGeneration(_)
+            | Self::Middleware(_) => json!("Bad request"),
             Self::Forbidden(message) => message.clone(),
             Self::UnsupportedProtocol(_) => json!("Unsupported protocol version"),
             Self::ShuttingDown => json!("Server shutting down"),
@@ -118,6 +123,9 @@ impl fmt::Display for ConnectionError {
             }
             ConnectionErrorKind::InvalidOrigin => f.write_str("the Origin header is not text"),
             ConnectionErrorKind::IdGeneration(error) => write!(f, "no session id: {error}"),
+            ConnectionErrorKind::Middleware(error) => {
+                write!(f, "refused by a middleware: {error}")
+            }
             ConnectionErrorKind::Forbidden(message) => {
                 write!(f, "refused by allow_request: {message}")
             }

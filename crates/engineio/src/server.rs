@@ -1,9 +1,11 @@
 //! The server: requests in, sessions and responses out.
 
 use std::{
+    borrow::Cow,
     error::Error,
     fmt,
     future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -17,20 +19,22 @@ use engineio_proto::{
     query::Transport,
     session::{Lane, Session, Settings},
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 
 use crate::{
-    Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Handshake, HttpCompression,
-    SessionHandle, clock,
-    driver::{Driver, Parts, close_alone},
+    Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Cors, Exchange, Halt,
+    Handshake, HttpCompression, SessionHandle, clock,
+    config::CorsChoice,
+    driver::{self, Driver, close_alone},
     http::{
         body::{self, ReadError},
         response::{self, ResponseBody},
     },
     mailbox::{Item, PollReply, Post},
+    middleware::Cause,
     sessions::Sessions,
     transport::websocket::{self, WebSocket},
 };
@@ -81,40 +85,16 @@ impl<A: Acceptor> Server<A> {
         if !self.is_for(&request) {
             return response::empty(StatusCode::NOT_FOUND);
         }
-        let (mut parts, body) = request.into_parts();
-        let cors = self.0.config.cors.as_ref();
-        if let Some(preflight) = cors.and_then(|it| it.preflight(&parts.method, &parts.headers)) {
-            return preflight.map(ResponseBody::new);
-        }
+        let (request, body) = request.into_parts();
+        let mut exchange = Exchange::new(request);
         let mut body = Box::pin(body);
-        let mut response = match self.route(&mut parts, &mut body).await {
-            Ok(mut response) => {
-                if let Some(hook) = &self.0.config.on_headers
-                    && (response.status().is_success()
-                        || response.status() == StatusCode::SWITCHING_PROTOCOLS)
-                {
-                    hook(response.headers_mut(), &parts);
-                }
-                response
+        let response = match self.cors(&exchange.request).await {
+            Ok(cors) => {
+                self.answer_across_origins(cors, &mut exchange, &mut body)
+                    .await
             }
-            Err(kind) => {
-                let response = response::error(&kind);
-                let url = parts.uri.path_and_query().map_or("", |it| it.as_str());
-                let error = ConnectionError {
-                    kind,
-                    url: url.to_owned(),
-                };
-                // Without the URL, which may hold the id of a living session.
-                tracing::debug!(%error, "refused");
-                if let Some(hook) = &self.0.config.on_connection_error {
-                    hook(&error);
-                }
-                response
-            }
+            Err(kind) => self.refuse(kind, &exchange.request),
         };
-        if let Some(cors) = cors {
-            cors.headers(&parts.headers, response.headers_mut());
-        }
         if !body.is_end_stream() {
             body::discard(body);
         }
@@ -140,16 +120,99 @@ impl<A: Acceptor> Server<A> {
         &self.0.acceptor
     }
 
-    /// The checks in the order of the official server, then what the request asks for.
-    async fn route<B>(
+    async fn cors(&self, request: &Parts) -> Result<Option<Cow<'_, Cors>>, Kind> {
+        match &self.0.config.cors {
+            CorsChoice::None => Ok(None),
+            CorsChoice::Always(cors) => Ok(Some(Cow::Borrowed(cors))),
+            CorsChoice::Asked(choose) => {
+                let chosen = choose(request).await.map_err(Kind::Middleware)?;
+                Ok(chosen.map(Cow::Owned))
+            }
+        }
+    }
+
+    async fn answer_across_origins<B>(
         &self,
-        parts: &mut request::Parts,
+        cors: Option<Cow<'_, Cors>>,
+        exchange: &mut Exchange,
+        body: &mut Pin<Box<B>>,
+    ) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Parts {
+            method, headers, ..
+        } = &exchange.request;
+        if let Some(preflight) = cors.as_ref().and_then(|it| it.preflight(method, headers)) {
+            return preflight.map(ResponseBody::new);
+        }
+        let mut response = match self.answer(exchange, body).await {
+            Ok(response) => response,
+            Err(kind) => self.refuse(kind, &exchange.request),
+        };
+        exchange.finish(response.headers_mut());
+        if let Some(cors) = cors {
+            cors.headers(&exchange.request.headers, response.headers_mut());
+        }
+        response
+    }
+
+    /// The middlewares, then the engine.
+    async fn answer<B>(
+        &self,
+        exchange: &mut Exchange,
         body: &mut Pin<Box<B>>,
     ) -> Result<Response<ResponseBody>, Kind>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        let config = &self.0.config;
+        for middleware in &config.middlewares {
+            // A copy: one that halts takes its changes with it.
+            match middleware(exchange.clone()).await {
+                Ok(next) => *exchange = next,
+                Err(Halt(Cause::Answer(response))) => return Ok(response.map(ResponseBody::new)),
+                Err(Halt(Cause::Refusal(error))) => return Err(Kind::Middleware(error)),
+            }
+        }
+        let mut response = self.route(exchange, body).await?;
+        let status = response.status();
+        if let Some(hook) = &config.on_headers
+            && (status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS)
+        {
+            hook(response.headers_mut(), &exchange.request);
+        }
+        Ok(response)
+    }
+
+    fn refuse(&self, kind: Kind, request: &Parts) -> Response<ResponseBody> {
+        let response = response::error(&kind);
+        let url = request.uri.path_and_query().map_or("", |it| it.as_str());
+        let error = ConnectionError {
+            kind,
+            url: url.to_owned(),
+        };
+        // Without the URL, which may hold the id of a living session.
+        tracing::debug!(%error, "refused");
+        if let Some(hook) = &self.0.config.on_connection_error {
+            hook(&error);
+        }
+        response
+    }
+
+    /// The checks in the order of the official server, then what the request asks for.
+    async fn route<B>(
+        &self,
+        exchange: &mut Exchange,
+        body: &mut Pin<Box<B>>,
+    ) -> Result<Response<ResponseBody>, Kind>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let parts = &mut exchange.request;
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let unknown = || Kind::UnknownTransport(query.transport_name().map(str::to_owned));
         let transport = query.transport().ok_or_else(unknown)?;
@@ -161,7 +224,7 @@ impl<A: Acceptor> Server<A> {
             return Err(Kind::InvalidOrigin);
         }
         match query.sid() {
-            None => self.open(parts, transport, &query).await,
+            None => self.open(exchange, transport, &query).await,
             Some(sid) => {
                 let session = self.0.sessions.get(sid);
                 let session = session.ok_or_else(|| Kind::UnknownSid(sid.to_owned()))?;
@@ -173,10 +236,11 @@ impl<A: Acceptor> Server<A> {
     /// A request without a session id opens a session.
     async fn open(
         &self,
-        parts: &mut request::Parts,
+        exchange: &mut Exchange,
         transport: Transport,
         query: &Query,
     ) -> Result<Response<ResponseBody>, Kind> {
+        let parts = &mut exchange.request;
         if parts.method != Method::GET {
             return Err(Kind::BadHandshakeMethod(parts.method.to_string()));
         }
@@ -190,7 +254,11 @@ impl<A: Acceptor> Server<A> {
         if upgrade.as_ref().is_some_and(|it| it.key_tells_time) {
             dialect.suspect_twice_encoded_frames();
         }
-        let handshake = Arc::new(Handshake::new(parts, dialect.version));
+        let handshake = Arc::new(Handshake::new(
+            parts,
+            dialect.version,
+            mem::take(&mut exchange.extensions),
+        ));
         if let Some(allow) = &self.0.config.allow_request {
             allow(handshake.clone())
                 .await
@@ -218,7 +286,7 @@ impl<A: Acceptor> Server<A> {
 
     async fn open_polling(
         &self,
-        parts: &request::Parts,
+        parts: &Parts,
         query: &Query,
         handle: SessionHandle,
         handshake: Arc<Handshake>,
@@ -277,7 +345,7 @@ impl<A: Acceptor> Server<A> {
     /// A request with a session id belongs to that session.
     async fn resume<B>(
         &self,
-        parts: &mut request::Parts,
+        parts: &mut Parts,
         body: &mut Pin<Box<B>>,
         transport: Transport,
         query: &Query,
@@ -313,7 +381,7 @@ impl<A: Acceptor> Server<A> {
     /// session to say; if not, it is closed again.
     fn upgrade(
         &self,
-        parts: &mut request::Parts,
+        parts: &mut Parts,
         query: &Query,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind> {
@@ -343,7 +411,7 @@ impl<A: Acceptor> Server<A> {
 
     async fn poll_response(
         &self,
-        parts: &request::Parts,
+        parts: &Parts,
         answer: oneshot::Receiver<PollReply>,
         sid: &str,
     ) -> Result<Response<ResponseBody>, Kind> {
@@ -372,7 +440,7 @@ impl<A: Acceptor> Server<A> {
 
     async fn post<B>(
         &self,
-        parts: &request::Parts,
+        parts: &Parts,
         body: &mut Pin<Box<B>>,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind>
@@ -476,8 +544,8 @@ impl<A: Acceptor> Server<A> {
             handle.send(message.clone());
         }
         let connection = acceptor.accept(handle.clone(), handshake);
-        std::mem::forget(registered);
-        Driver::new(Parts {
+        mem::forget(registered);
+        Driver::new(driver::Parts {
             session,
             connection,
             handle,
@@ -532,7 +600,7 @@ struct WebSocketRequest {
 }
 
 impl WebSocketRequest {
-    fn read(parts: &mut request::Parts) -> Result<Self, Kind> {
+    fn read(parts: &mut Parts) -> Result<Self, Kind> {
         let headers = &parts.headers;
         let refuse = |what| Err(Kind::TransportHandshake(what));
         if parts.method != Method::GET {
