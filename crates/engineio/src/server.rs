@@ -189,15 +189,10 @@ impl<A: Acceptor> Server<A> {
 
     fn refuse(&self, kind: Kind, request: &Parts) -> Response<ResponseBody> {
         let response = response::error(&kind);
-        let url = request.uri.path_and_query().map_or("", |it| it.as_str());
-        let error = ConnectionError {
-            kind,
-            url: url.to_owned(),
-        };
         // Without the URL, which may hold the id of a living session.
-        tracing::debug!(%error, "refused");
+        tracing::debug!(error = %kind, "refused");
         if let Some(hook) = &self.0.config.on_connection_error {
-            hook(&error);
+            hook(&ConnectionError::new(kind, request));
         }
         response
     }
@@ -220,8 +215,9 @@ impl<A: Acceptor> Server<A> {
             return Err(unknown());
         }
         let origin = parts.headers.get(header::ORIGIN);
-        if origin.is_some_and(|origin| origin.to_str().is_err()) {
-            return Err(Kind::InvalidOrigin);
+        if let Some(origin) = origin.filter(|it| it.to_str().is_err()) {
+            let readable = String::from_utf8_lossy(origin.as_bytes());
+            return Err(Kind::InvalidOrigin(readable.into_owned()));
         }
         match query.sid() {
             None => self.open(exchange, transport, &query).await,
@@ -356,14 +352,17 @@ impl<A: Acceptor> Server<A> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let version = Dialect::from_query(query).map(|it| it.version);
-        if query.eio().is_some() && version != Some(session.version()) {
-            return Err(Kind::ProtocolMismatch);
+        if let Some(protocol) = query.eio().filter(|_| version != Some(session.version())) {
+            return Err(Kind::ProtocolMismatch {
+                protocol: protocol.to_owned(),
+                previous: session.version(),
+            });
         }
         if transport == Transport::WebSocket {
             return self.upgrade(parts, query, session);
         }
         if session.transport() != Transport::Polling {
-            return Err(Kind::TransportMismatch);
+            return Err(POLL_AFTER_UPGRADE);
         }
         if parts.method == Method::GET {
             let (reply, answer) = oneshot::channel();
@@ -432,7 +431,7 @@ impl<A: Acceptor> Server<A> {
                 }
                 Ok(response)
             }
-            Ok(PollReply::Refused(Violation::TransportMismatch)) => Err(Kind::TransportMismatch),
+            Ok(PollReply::Refused(Violation::TransportMismatch)) => Err(POLL_AFTER_UPGRADE),
             Ok(PollReply::Refused(_)) => Ok(response::empty(StatusCode::BAD_REQUEST)),
             Err(_) => Err(Kind::UnknownSid(sid.to_owned())),
         }
@@ -479,7 +478,7 @@ impl<A: Acceptor> Server<A> {
         posting.finish();
         match answer {
             Ok(Ok(())) => Ok(response::posted(&parts.headers)),
-            Ok(Err(Violation::TransportMismatch)) => Err(Kind::TransportMismatch),
+            Ok(Err(Violation::TransportMismatch)) => Err(POLL_AFTER_UPGRADE),
             Ok(Err(_)) => Ok(response::empty(StatusCode::BAD_REQUEST)),
             Err(_) => Err(Kind::UnknownSid(session.sid().to_string())),
         }
@@ -571,6 +570,12 @@ impl<A: Acceptor> fmt::Debug for Server<A> {
             .finish_non_exhaustive()
     }
 }
+
+/// A poll or a POST for a session that has moved to its WebSocket.
+const POLL_AFTER_UPGRADE: Kind = Kind::TransportMismatch {
+    transport: Transport::Polling,
+    previous: Transport::WebSocket,
+};
 
 /// An id made by the application: it stands in URLs, in a cookie and in JSON.
 fn check_id(id: String) -> Result<Sid, String> {

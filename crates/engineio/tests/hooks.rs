@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{A_MOMENT, assert_error, assert_unknown, refuse_ws, start};
-use engineio::{Config, ConnectionErrorKind as Kind, Cookie, Refusal};
+use engineio::{Config, ConnectionErrorKind as Kind, Cookie, Refusal, Transport};
 use http::HeaderValue;
 use testkit::{Http, Polling, Upgrade, Ws};
 use tokio::time::sleep;
@@ -217,7 +217,11 @@ async fn errors_inside_a_session_are_told_as_well() {
     session.poll().await;
     let told = told.lock().unwrap();
     assert_eq!(told.len(), 1);
-    assert_eq!(told[0].kind, Kind::TransportMismatch);
+    let expected = Kind::TransportMismatch {
+        transport: Transport::Polling,
+        previous: Transport::WebSocket,
+    };
+    assert_eq!(told[0].kind, expected);
     assert_eq!(told[0].kind.code(), 3);
     assert_eq!(told[0].url, session.url());
 }

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use engineio::{Acceptor, CloseReason, Config, Connection, Data, Handshake, Server, SessionHandle};
+use engineio::{
+    Acceptor, CloseReason, Config, Connection, Data, Handshake, Server, SessionHandle, Transport,
+};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use testkit::{Open, Polling, Response, TIME_LIMIT, Ws, within};
@@ -253,6 +255,17 @@ impl Running {
         };
         within(TIME_LIMIT, "a WebSocket on a pipe", open).await;
         (outside, Open::parse(&answer))
+    }
+
+    /// Waits until a session has moved to its WebSocket.
+    pub async fn upgraded(&self, sid: &str) {
+        let handle = self.handle(sid).await;
+        let poll = async {
+            while handle.transport() != Transport::WebSocket {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        within(TIME_LIMIT, "the upgrade", poll).await;
     }
 
     /// Waits until the server has so many sessions.
