@@ -37,6 +37,7 @@ struct Shared {
     /// The transport could take a message right now.
     writable: AtomicBool,
     on_websocket: AtomicBool,
+    upgraded: AtomicBool,
     /// A POST is being read.
     posting: AtomicBool,
     overflown: AtomicBool,
@@ -53,6 +54,7 @@ impl SessionHandle {
             max_queued,
             writable: AtomicBool::new(false),
             on_websocket: AtomicBool::new(transport == Transport::WebSocket),
+            upgraded: AtomicBool::new(false),
             posting: AtomicBool::new(false),
             overflown: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -85,6 +87,12 @@ impl SessionHandle {
         } else {
             Transport::Polling
         }
+    }
+
+    /// Whether the session has moved from polling to a WebSocket. One that was opened by a WebSocket
+    /// has nowhere to move.
+    pub fn upgraded(&self) -> bool {
+        self.0.upgraded.load(Ordering::Acquire)
     }
 
     /// Queues a message. It leaves in the order of the calls, whatever transport is in use by
@@ -193,6 +201,7 @@ impl SessionHandle {
 
     pub(crate) fn set_upgraded(&self) {
         self.0.on_websocket.store(true, Ordering::Release);
+        self.0.upgraded.store(true, Ordering::Release);
     }
 
     /// A message has left, or will never leave.

@@ -65,7 +65,10 @@ pub use self::http::{
 };
 pub use config::{Config, Refusal};
 pub use connection::{Acceptor, Connection};
-pub use engineio_proto::{CloseReason, Data, Encoded, Sid, Str, Version, query::Transport};
+pub use engineio_proto::{
+    CloseReason, Data, Encoded, Packet, PacketKind, Sid, Str, Version, query::Transport,
+    session::Transmit,
+};
 pub use error::{ConnectionError, ConnectionErrorKind};
 pub use handle::SessionHandle;
 pub use handshake::{Handshake, Peer};
