@@ -343,16 +343,20 @@ impl<C: Connection> Driver<C> {
         let Some(items) = self.session.poll_body() else {
             return;
         };
+        let (mut plain, mut compress) = (false, false);
         for item in &items {
             self.connection.on_packet_create(item);
             if let Transmit::Message(message) = item {
                 self.handle.credit(message);
+                plain |= !message.compresses();
+                compress |= message.compresses();
             }
         }
+        compress |= !plain;
         self.draining = true;
         let body = payload::encode(&items, self.handle.dialect(), self.jsonp.as_deref());
         let delivered = match self.poll.take() {
-            Some(poll) => poll.send(PollReply::Body(body)).is_ok(),
+            Some(poll) => poll.send(PollReply::Body { body, compress }).is_ok(),
             None => false,
         };
         if !delivered {

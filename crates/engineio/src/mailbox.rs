@@ -41,7 +41,11 @@ pub(crate) enum Item {
 /// The answer to a GET. A dropped sender means that the session is gone.
 #[derive(Debug)]
 pub(crate) enum PollReply {
-    Body(payload::Body),
+    Body {
+        body: payload::Body,
+        /// Something in it is worth the work.
+        compress: bool,
+    },
     Refused(Violation),
 }
 

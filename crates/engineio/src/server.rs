@@ -415,12 +415,13 @@ impl<A: Acceptor> Server<A> {
         sid: &str,
     ) -> Result<Response<ResponseBody>, Kind> {
         match answer.await {
-            Ok(PollReply::Body(mut body)) => {
+            Ok(PollReply::Body { mut body, compress }) => {
                 let accept = parts.headers.get(header::ACCEPT_ENCODING);
                 let compression = self.0.config.http_compression.as_ref();
+                let compression = compression.filter(|_| compress);
                 let mut encoding = None;
                 if let Some(compression) = compression {
-                    (body.bytes, encoding) = compress(compression, body.bytes, accept).await;
+                    (body.bytes, encoding) = compressed(compression, body.bytes, accept).await;
                 }
                 let mut response = response::poll(body, &parts.headers);
                 if let Some(encoding) = encoding {
@@ -650,7 +651,7 @@ impl WebSocketRequest {
 }
 
 /// Compresses here what is small, and where it holds up nobody what is large.
-async fn compress(
+async fn compressed(
     compression: &HttpCompression,
     body: Bytes,
     accept: Option<&http::HeaderValue>,
