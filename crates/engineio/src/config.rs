@@ -6,8 +6,8 @@ use engineio_proto::{Encoded, Str, query::Transport, session::Settings};
 use http::{HeaderMap, request};
 
 use crate::{
-    ConnectionError, Cookie, Cors, Exchange, Halt, Handshake, HttpCompression,
-    middleware::Middleware,
+    ConnectionError, Cookie, Cors, Exchange, Halt, Handshake, HttpCompression, Overflow,
+    backlog::Limits, middleware::Middleware,
 };
 
 /// Options of an Engine.IO server. Names and defaults are the official server's, but for
@@ -30,7 +30,7 @@ pub struct Config {
     pub(crate) allow_upgrades: bool,
     pub(crate) allow_eio3: bool,
     pub(crate) settings: Settings,
-    pub(crate) max_queued: usize,
+    pub(crate) queue: Limits,
     pub(crate) max_packets: usize,
     pub(crate) initial_packet: Option<Encoded>,
     pub(crate) cors: CorsChoice,
@@ -77,7 +77,12 @@ impl Default for Config {
             allow_upgrades: true,
             allow_eio3: true,
             settings: Settings::default(),
-            max_queued: 16 * 1024 * 1024,
+            queue: Limits {
+                bytes: 16 * 1024 * 1024,
+                messages: usize::MAX,
+                low_water: 64 * 1024,
+                overflow: Overflow::Disconnect,
+            },
             max_packets: 100_000,
             initial_packet: None,
             cors: CorsChoice::None,
@@ -177,11 +182,36 @@ impl Config {
         self
     }
 
-    /// How many bytes may wait for one client before it counts as too slow and its session closes
-    /// with [`CloseReason::SlowClient`](crate::CloseReason::SlowClient). Default: 16 MiB. The
-    /// official server has no such limit.
+    /// How many bytes may wait for one client, with a charge of 64 for each message, before it
+    /// counts as too slow; see [`overflow`](Self::overflow). Default: 16 MiB. The official server
+    /// has no such limit.
+    ///
+    /// A single message always fits.
     pub fn max_queued(mut self, bytes: usize) -> Self {
-        self.max_queued = bytes;
+        self.queue.bytes = bytes;
+        self
+    }
+
+    /// How many messages may wait for one client before it counts as too slow; see
+    /// [`overflow`](Self::overflow). Default, and at most: 8,388,608, so that
+    /// [`max_queued`](Self::max_queued) decides.
+    pub fn max_queued_messages(mut self, count: usize) -> Self {
+        self.queue.messages = count;
+        self
+    }
+
+    /// What happens when something is sent to a client that is too slow. Default:
+    /// [`Overflow::Disconnect`].
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.queue.overflow = overflow;
+        self
+    }
+
+    /// How many bytes may be queued for a client when
+    /// [`SessionHandle::ready`](crate::SessionHandle::ready) lets a sender go on. Default: 64 KiB;
+    /// never more than half of [`max_queued`](Self::max_queued).
+    pub fn low_water(mut self, bytes: usize) -> Self {
+        self.queue.low_water = bytes;
         self
     }
 
@@ -382,7 +412,7 @@ impl fmt::Debug for Config {
             .field("allow_upgrades", &self.allow_upgrades)
             .field("allow_eio3", &self.allow_eio3)
             .field("settings", &self.settings)
-            .field("max_queued", &self.max_queued)
+            .field("queue", &self.queue)
             .finish_non_exhaustive()
     }
 }

@@ -505,7 +505,7 @@ impl<C: Connection> Future for Driver<C> {
                     {
                         continue;
                     }
-                    if this.handle.mailbox().sleep(cx) {
+                    if this.handle.mailbox().sleep(this.handle.is_ready(), cx) {
                         return Poll::Pending;
                     }
                 }

@@ -44,6 +44,7 @@
 //! None. Both protocol versions and both transports are served at run time.
 #![forbid(unsafe_code)]
 
+mod backlog;
 mod clock;
 mod config;
 mod connection;
@@ -63,6 +64,7 @@ mod transport;
 pub use self::http::{
     Cookie, Cors, HttpCompression, InvalidCookie, Priority, SameSite, response::ResponseBody,
 };
+pub use backlog::{Overflow, Stats};
 pub use config::{Config, Refusal};
 pub use connection::{Acceptor, Connection};
 pub use engineio_proto::{

@@ -7,7 +7,7 @@ use std::{
     future::{Future, poll_fn},
     mem,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
     time::Duration,
 };
@@ -26,7 +26,9 @@ use tokio::sync::oneshot;
 
 use crate::{
     Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Cors, Exchange, Halt,
-    Handshake, HttpCompression, SessionHandle, clock,
+    Handshake, HttpCompression, SessionHandle, Stats,
+    backlog::Traffic,
+    clock,
     config::CorsChoice,
     driver::{self, Driver, close_alone},
     http::{
@@ -52,6 +54,7 @@ struct Inner<A> {
     config: Config,
     settings: Arc<Settings>,
     sessions: Arc<Sessions>,
+    traffic: Arc<Traffic>,
 }
 
 impl<A: Acceptor> Server<A> {
@@ -63,6 +66,7 @@ impl<A: Acceptor> Server<A> {
         Self(Arc::new(Inner {
             acceptor,
             settings: Arc::new(config.settings),
+            traffic: Arc::new(Traffic::new(config.queue)),
             config,
             sessions: Arc::default(),
         }))
@@ -104,6 +108,25 @@ impl<A: Acceptor> Server<A> {
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.0.sessions.len()
+    }
+
+    /// Numbers for whoever watches over the server. It looks at every session.
+    pub fn stats(&self) -> Stats {
+        let Traffic {
+            dropped,
+            dropped_volatile,
+            slow_clients,
+            ..
+        } = &*self.0.traffic;
+        let (queued_bytes, queued_messages) = self.0.sessions.queued();
+        Stats {
+            sessions: self.sessions(),
+            queued_messages,
+            queued_bytes,
+            dropped: dropped.load(Relaxed),
+            dropped_volatile: dropped_volatile.load(Relaxed),
+            slow_clients: slow_clients.load(Relaxed),
+        }
     }
 
     /// Closes all sessions and refuses new ones: what is queued still leaves, then the clients are
@@ -497,7 +520,7 @@ impl<A: Acceptor> Server<A> {
         dialect: Dialect,
         transport: Transport,
     ) -> Result<SessionHandle, Kind> {
-        let handle = SessionHandle::new(sid, dialect, transport, self.0.config.max_queued);
+        let handle = SessionHandle::new(sid, dialect, transport, self.0.traffic.clone());
         if self.0.sessions.insert(handle.clone()) {
             Ok(handle)
         } else if self.0.sessions.is_closing() {
@@ -521,6 +544,7 @@ impl<A: Acceptor> Server<A> {
             config,
             settings,
             sessions,
+            ..
         } = &*self.0;
         let upgrade = lane == Lane::Polling
             && config.allow_upgrades
