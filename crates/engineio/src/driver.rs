@@ -11,14 +11,14 @@ use std::{
 };
 
 use engineio_proto::{
-    CloseReason, Data, Violation, frame,
+    CloseReason, Data, Packet, Violation, frame,
     payload::{self, Framing},
     session::{Event, Lane, LaneChange, Session, Transmit},
 };
 use tokio::{sync::oneshot, time::Sleep};
 
 use crate::{
-    Connection, SessionHandle,
+    Connection, SessionHandle, clock,
     mailbox::{Item, PollReply, Post},
     sessions::{Departure, Sessions},
     transport::websocket::{Incoming, WebSocket},
@@ -45,6 +45,8 @@ pub(crate) struct Driver<C: Connection> {
     items: VecDeque<Item>,
     sleep: Pin<Box<Sleep>>,
     reading_paused: bool,
+    /// Something was written of which the connection has not heard that it is gone.
+    draining: bool,
     stage: Stage,
     /// While the session is leaving.
     departure: Option<Departure>,
@@ -87,6 +89,7 @@ impl<C: Connection> Driver<C> {
             items: VecDeque::new(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             reading_paused: false,
+            draining: false,
             stage: Stage::Running,
             departure: None,
         }
@@ -94,7 +97,7 @@ impl<C: Connection> Driver<C> {
 
     /// One turn. `true` if there is more to do at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         // The socket before the mailbox: a client that finishes its upgrade and then polls has
         // done so in this order.
         let mut more = self.read_socket(cx, now);
@@ -124,6 +127,7 @@ impl<C: Connection> Driver<C> {
         // A poll that has just come is not watched yet.
         self.watch_poll(cx, now);
         more |= self.write_socket(cx, now);
+        self.tell_drained(cx);
         // A socket that has just come, or was left alone for a while, is not watched yet.
         more |= unread && self.socket.is_some();
         more |= self.reading_paused && !self.pause_reading(now);
@@ -160,7 +164,10 @@ impl<C: Connection> Driver<C> {
 
     fn take_frame(&mut self, data: Data, now: Instant) {
         let result = match frame::decode(data, self.handle.dialect()) {
-            Ok(packet) => self.session.handle_packet(Lane::Socket, packet, now),
+            Ok(packet) => {
+                self.show(Lane::Socket, &packet);
+                self.session.handle_packet(Lane::Socket, packet, now)
+            }
             Err(violation) => {
                 self.session.handle_violation(Lane::Socket, violation);
                 Err(violation)
@@ -256,7 +263,10 @@ impl<C: Connection> Driver<C> {
                 other => other,
             };
             match packet {
-                Ok(packet) => self.session.handle_packet(Lane::Polling, packet, now)?,
+                Ok(packet) => {
+                    self.show(Lane::Polling, &packet);
+                    self.session.handle_packet(Lane::Polling, packet, now)?;
+                }
                 Err(violation) => {
                     self.session.handle_violation(Lane::Polling, violation);
                     return Err(violation);
@@ -264,6 +274,13 @@ impl<C: Connection> Driver<C> {
             }
         }
         Ok(())
+    }
+
+    /// Shows the connection a packet of the session.
+    fn show(&mut self, from: Lane, packet: &Packet) {
+        if self.session.is_open() && self.session.lane() == from {
+            self.connection.on_packet(packet);
+        }
     }
 
     fn attach(&mut self, socket: Box<WebSocket>, now: Instant) {
@@ -309,7 +326,10 @@ impl<C: Connection> Driver<C> {
             }
             match self.session.poll_event() {
                 Some(Event::Message(data)) => self.connection.on_message(data, cx),
-                Some(Event::Upgraded) => self.handle.set_upgraded(),
+                Some(Event::Upgraded) => {
+                    self.handle.set_upgraded();
+                    self.connection.on_upgrade(cx);
+                }
                 Some(Event::Closed(reason)) => {
                     self.handle.set_closed();
                     self.connection.on_close(reason, cx);
@@ -323,14 +343,20 @@ impl<C: Connection> Driver<C> {
         let Some(items) = self.session.poll_body() else {
             return;
         };
+        let (mut plain, mut compress) = (false, false);
         for item in &items {
+            self.connection.on_packet_create(item);
             if let Transmit::Message(message) = item {
                 self.handle.credit(message);
+                plain |= !message.compresses();
+                compress |= message.compresses();
             }
         }
+        compress |= !plain;
+        self.draining = true;
         let body = payload::encode(&items, self.handle.dialect(), self.jsonp.as_deref());
         let delivered = match self.poll.take() {
-            Some(poll) => poll.send(PollReply::Body(body)).is_ok(),
+            Some(poll) => poll.send(PollReply::Body { body, compress }).is_ok(),
             None => false,
         };
         if !delivered {
@@ -350,12 +376,16 @@ impl<C: Connection> Driver<C> {
         let result = loop {
             let mut wrote = Ok(());
             while socket.has_room() && wrote.is_ok() {
-                wrote = match self.session.poll_frame() {
-                    None => break,
-                    Some(Transmit::Control(packet)) => {
-                        socket.write_text(frame::encode_control(&packet))
-                    }
-                    Some(Transmit::Message(message)) => {
+                let Some(item) = self.session.poll_frame() else {
+                    break;
+                };
+                if self.session.lane() == Lane::Socket {
+                    self.connection.on_packet_create(&item);
+                    self.draining = true;
+                }
+                wrote = match item {
+                    Transmit::Control(packet) => socket.write_text(frame::encode_control(&packet)),
+                    Transmit::Message(message) => {
                         self.handle.credit(&message);
                         socket.write(&message)
                     }
@@ -382,6 +412,15 @@ impl<C: Connection> Driver<C> {
             Lane::Polling => self.session.poll_parked() && self.session.is_drained(),
         });
         false
+    }
+
+    /// Tells the connection when all that was sent is gone.
+    fn tell_drained(&mut self, cx: &mut Context<'_>) {
+        let flushed = self.socket.as_ref().is_none_or(|it| it.is_flushed());
+        if self.draining && flushed && self.session.is_open() && self.session.is_drained() {
+            self.draining = false;
+            self.connection.on_drain(cx);
+        }
     }
 
     /// Lets the client post again once the application has caught up.
@@ -415,7 +454,7 @@ impl<C: Connection> Driver<C> {
         }
         self.poll = None;
         self.post_open = None;
-        self.answer_posts(Instant::now());
+        self.answer_posts(clock::now());
         // What an orderly close left in the socket's buffer has as long as the session had.
         let flushing = self.socket.as_ref().is_some_and(|it| !it.is_flushed())
             && matches!(
@@ -428,7 +467,7 @@ impl<C: Connection> Driver<C> {
             CLOSE_TIME
         };
         self.stage = Stage::Leaving {
-            deadline: Instant::now() + time,
+            deadline: clock::now() + time,
             flushing,
         };
     }
@@ -466,7 +505,7 @@ impl<C: Connection> Future for Driver<C> {
                     {
                         continue;
                     }
-                    if this.handle.mailbox().sleep(cx) {
+                    if this.handle.mailbox().sleep(this.handle.is_ready(), cx) {
                         return Poll::Pending;
                     }
                 }
@@ -480,7 +519,7 @@ impl<C: Connection> Future for Driver<C> {
                         None => true,
                     };
                     if flushing && this.socket.as_ref().is_some_and(|it| it.is_flushed()) {
-                        deadline = Instant::now() + CLOSE_TIME;
+                        deadline = clock::now() + CLOSE_TIME;
                         this.stage = Stage::Leaving {
                             deadline,
                             flushing: false,

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use dashmap::DashMap;
+use dashmap::{DashMap, mapref::multiple::RefMulti};
 use engineio_proto::Sid;
 use tokio::sync::Notify;
 
@@ -54,6 +54,18 @@ impl Sessions {
         self.leaving.fetch_add(1, Ordering::SeqCst);
         self.remove(sid);
         Departure(self.clone())
+    }
+
+    /// Bytes and messages that wait for clients.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let sum = |(bytes, messages), entry: RefMulti<'_, Sid, SessionHandle>| {
+            let session = entry.value();
+            (
+                bytes + session.queued(),
+                messages + session.queued_messages(),
+            )
+        };
+        self.by_sid.iter().fold((0, 0), sum)
     }
 
     pub(crate) fn len(&self) -> usize {
