@@ -18,7 +18,7 @@ use engineio_proto::{
 use tokio::{sync::oneshot, time::Sleep};
 
 use crate::{
-    Connection, SessionHandle,
+    Connection, SessionHandle, clock,
     mailbox::{Item, PollReply, Post},
     sessions::{Departure, Sessions},
     transport::websocket::{Incoming, WebSocket},
@@ -94,7 +94,7 @@ impl<C: Connection> Driver<C> {
 
     /// One turn. `true` if there is more to do at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         // The socket before the mailbox: a client that finishes its upgrade and then polls has
         // done so in this order.
         let mut more = self.read_socket(cx, now);
@@ -415,7 +415,7 @@ impl<C: Connection> Driver<C> {
         }
         self.poll = None;
         self.post_open = None;
-        self.answer_posts(Instant::now());
+        self.answer_posts(clock::now());
         // What an orderly close left in the socket's buffer has as long as the session had.
         let flushing = self.socket.as_ref().is_some_and(|it| !it.is_flushed())
             && matches!(
@@ -428,7 +428,7 @@ impl<C: Connection> Driver<C> {
             CLOSE_TIME
         };
         self.stage = Stage::Leaving {
-            deadline: Instant::now() + time,
+            deadline: clock::now() + time,
             flushing,
         };
     }
@@ -480,7 +480,7 @@ impl<C: Connection> Future for Driver<C> {
                         None => true,
                     };
                     if flushing && this.socket.as_ref().is_some_and(|it| it.is_flushed()) {
-                        deadline = Instant::now() + CLOSE_TIME;
+                        deadline = clock::now() + CLOSE_TIME;
                         this.stage = Stage::Leaving {
                             deadline,
                             flushing: false,

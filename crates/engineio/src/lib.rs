@@ -44,6 +44,7 @@
 //! None. Both protocol versions and both transports are served at run time.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod config;
 mod connection;
 mod driver;

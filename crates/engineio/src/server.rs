@@ -7,7 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Handshake, HttpCompression,
-    SessionHandle,
+    SessionHandle, clock,
     driver::{Driver, Parts, close_alone},
     http::{
         body::{self, ReadError},
@@ -458,7 +458,7 @@ impl<A: Acceptor> Server<A> {
         .packet();
         let version = handle.version();
         let registered = Registered(sessions, &handle);
-        let session = Session::new(settings.clone(), version, lane, open, Instant::now());
+        let session = Session::new(settings.clone(), version, lane, open, clock::now());
         let connection = acceptor.accept(handle.clone(), handshake);
         std::mem::forget(registered);
         Driver::new(Parts {

@@ -106,11 +106,7 @@ pub async fn start(config: Config) -> Running {
 
 /// A server whose application behaves in some other way.
 pub async fn start_with(config: Config, behaviour: Behaviour) -> Running {
-    let app = App(Arc::new(Shared {
-        behaviour,
-        seen: watch::Sender::new(HashMap::new()),
-        gate: Mutex::default(),
-    }));
+    let app = App::new(behaviour);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("an address");
     let server = Server::new(config, app.clone());
@@ -280,6 +276,22 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl App {
+    /// An application that behaves like this.
+    pub fn new(behaviour: Behaviour) -> Self {
+        Self(Arc::new(Shared {
+            behaviour,
+            seen: watch::Sender::new(HashMap::new()),
+            gate: Mutex::default(),
+        }))
+    }
+
+    /// What was seen of a session up to now.
+    pub fn seen(&self, sid: &str) -> Seen {
+        self.0.seen.borrow()[sid].clone()
     }
 }
 
