@@ -70,4 +70,4 @@ pub use handle::SessionHandle;
 pub use handshake::{Handshake, Peer};
 pub use layer::{EngineLayer, EngineService};
 pub use serve::{Serve, serve};
-pub use server::Server;
+pub use server::{Closed, Server, WeakServer};
