@@ -5,8 +5,7 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -18,20 +17,21 @@ use engineio_proto::{
 use tokio::{sync::oneshot, time::Sleep};
 
 use crate::{
-    Connection, SessionHandle, clock,
+    Acceptor, Connection, Server, SessionHandle, clock,
     mailbox::{Item, PollReply, Post},
-    sessions::{Departure, Sessions},
+    sessions::Departure,
     transport::websocket::{Incoming, WebSocket},
 };
 
 /// Moves one session: takes what its transports and its handle bring, lets [`Session`] decide,
 /// tells the [`Connection`], and writes what is to leave. One turn is always the same list; see
 /// [`turn`](Self::turn).
-pub(crate) struct Driver<C: Connection> {
+pub(crate) struct Driver<A: Acceptor> {
     session: Session,
-    connection: C,
+    connection: A::Connection,
     handle: SessionHandle,
-    sessions: Arc<Sessions>,
+    /// A session keeps its server alive.
+    server: Server<A>,
     /// The index of a JSONP client's callback.
     jsonp: Option<Box<str>>,
     max_packets: usize,
@@ -48,7 +48,7 @@ pub(crate) struct Driver<C: Connection> {
     /// Something was written of which the connection has not heard that it is gone.
     draining: bool,
     stage: Stage,
-    /// While the session is leaving.
+    /// Once the session is leaving. The last field: the session is gone when all else is.
     departure: Option<Departure>,
 }
 
@@ -63,23 +63,23 @@ enum Stage {
 }
 
 /// What a driver is made of.
-pub(crate) struct Parts<C> {
+pub(crate) struct Parts<A: Acceptor> {
     pub(crate) session: Session,
-    pub(crate) connection: C,
+    pub(crate) connection: A::Connection,
     pub(crate) handle: SessionHandle,
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) server: Server<A>,
     pub(crate) jsonp: Option<Box<str>>,
     pub(crate) max_packets: usize,
     pub(crate) socket: Option<Box<WebSocket>>,
 }
 
-impl<C: Connection> Driver<C> {
-    pub(crate) fn new(parts: Parts<C>) -> Self {
+impl<A: Acceptor> Driver<A> {
+    pub(crate) fn new(parts: Parts<A>) -> Self {
         Self {
             session: parts.session,
             connection: parts.connection,
             handle: parts.handle,
-            sessions: parts.sessions,
+            server: parts.server,
             jsonp: parts.jsonp,
             max_packets: parts.max_packets,
             socket: parts.socket,
@@ -446,7 +446,7 @@ impl<C: Connection> Driver<C> {
 
     /// The session is over: nobody finds it any more, and whoever waits for it is let go.
     fn leave(&mut self) {
-        self.departure = Some(self.sessions.depart(self.handle.sid()));
+        self.departure = Some(self.server.table().depart(self.handle.sid()));
         for item in self.handle.end() {
             if let Item::Socket(socket) = item {
                 close_alone(socket);
@@ -472,6 +472,14 @@ impl<C: Connection> Driver<C> {
         };
     }
 
+    /// Whether a session that is leaving must not be waited for any more.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.departure {
+            Some(departure) => departure.poll_cut(cx),
+            None => Poll::Pending,
+        }
+    }
+
     fn poll_deadline(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let due = tokio::time::Instant::from_std(due);
         if self.sleep.deadline() != due {
@@ -482,9 +490,9 @@ impl<C: Connection> Driver<C> {
 }
 
 /// Nothing in it is pinned in place.
-impl<C: Connection> Unpin for Driver<C> {}
+impl<A: Acceptor> Unpin for Driver<A> {}
 
-impl<C: Connection> Future for Driver<C> {
+impl<A: Acceptor> Future for Driver<A> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -493,6 +501,10 @@ impl<C: Connection> Future for Driver<C> {
             match this.stage {
                 Stage::Running => {
                     let more = this.turn(cx);
+                    if this.server.table().is_cut() && this.session.closed().is_none() {
+                        this.session.abort(CloseReason::ServerShuttingDown);
+                        continue;
+                    }
                     if this.session.closed().is_some() && !this.session.has_events() {
                         this.leave();
                         continue;
@@ -525,16 +537,20 @@ impl<C: Connection> Future for Driver<C> {
                             flushing: false,
                         };
                     }
-                    if !closed && this.poll_deadline(deadline, cx).is_pending() {
+                    if !closed
+                        && this.poll_cut(cx).is_pending()
+                        && this.poll_deadline(deadline, cx).is_pending()
+                    {
                         return Poll::Pending;
                     }
                     this.socket = None;
-                    this.departure = None;
                     this.stage = Stage::Settling;
                 }
                 Stage::Settling => {
-                    ready!(this.connection.poll_progress(cx));
-                    return Poll::Ready(());
+                    return match this.connection.poll_progress(cx) {
+                        Poll::Ready(()) => Poll::Ready(()),
+                        Poll::Pending => this.poll_cut(cx),
+                    };
                 }
             }
         }
@@ -544,10 +560,10 @@ impl<C: Connection> Future for Driver<C> {
     }
 }
 
-impl<C: Connection> Drop for Driver<C> {
+impl<A: Acceptor> Drop for Driver<A> {
     /// Also when the runtime goes down or the connection panicked: nobody may wait for ever.
     fn drop(&mut self) {
-        self.sessions.remove(self.handle.sid());
+        self.server.table().remove(self.handle.sid());
         self.handle.end();
     }
 }
@@ -574,9 +590,19 @@ const CLOSE_TIME: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::Handshake;
 
     struct Nothing;
+
+    impl Acceptor for Nothing {
+        type Connection = Nothing;
+        fn accept(&self, _: SessionHandle, _: Arc<Handshake>) -> Nothing {
+            Nothing
+        }
+    }
 
     impl Connection for Nothing {
         fn on_message(&mut self, _: Data, _: &mut Context<'_>) {}

@@ -77,4 +77,4 @@ pub use handshake::{Handshake, Peer};
 pub use layer::{EngineLayer, EngineService};
 pub use middleware::{Exchange, Halt};
 pub use serve::{Serve, serve};
-pub use server::Server;
+pub use server::{Closed, Server, WeakServer};

@@ -7,7 +7,7 @@ use std::{
     future::{Future, poll_fn},
     mem,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
     task::Poll,
     time::Duration,
 };
@@ -129,18 +129,58 @@ impl<A: Acceptor> Server<A> {
         }
     }
 
-    /// Closes all sessions and refuses new ones: what is queued still leaves, then the clients are
-    /// told. Returns when all are gone, or after `grace`, whatever comes first.
-    pub async fn close(&self, grace: Duration) {
-        for session in self.0.sessions.begin_closing() {
+    /// Closes all sessions and refuses new ones with 503: what is queued still leaves, then the
+    /// clients are told, a poll that waits is answered, and the [`Connection`](crate::Connection)s
+    /// finish what they have in flight.
+    ///
+    /// Returns when all that is done, or when `grace` is over. What is still there by then is cut
+    /// off: transports are dropped, and with them the connections and what they have in flight. So
+    /// nothing of the server runs any more when this returns, unless it blocks its thread.
+    ///
+    /// If several calls wait at once, the shortest grace holds. If the returned future is dropped,
+    /// the server goes on closing, and another call waits for it.
+    pub async fn close(&self, grace: Duration) -> Closed {
+        let sessions = &self.0.sessions;
+        for session in sessions.begin_closing() {
             session.close(CloseReason::ServerShuttingDown);
         }
-        let _ = tokio::time::timeout(grace, self.0.sessions.emptied()).await;
+        if tokio::time::timeout(grace, sessions.emptied())
+            .await
+            .is_err()
+        {
+            for session in sessions.cut() {
+                // Wakes it.
+                session.close(CloseReason::ServerShuttingDown);
+            }
+            let _ = tokio::time::timeout(CUT_TIME, sessions.emptied()).await;
+        }
+        Closed {
+            cut: sessions.were_cut(),
+        }
+    }
+
+    /// Whether [`close`](Self::close) has been called: new sessions are refused.
+    pub fn is_closing(&self) -> bool {
+        self.0.sessions.is_closing()
+    }
+
+    /// A handle that does not keep the server alive. Each session does.
+    pub fn downgrade(&self) -> WeakServer<A> {
+        WeakServer(Arc::downgrade(&self.0))
+    }
+
+    /// The path of the requests that it answers; see [`Config::path`].
+    pub fn path(&self) -> &str {
+        &self.0.config.path
     }
 
     /// What this server makes connections of.
     pub fn acceptor(&self) -> &A {
         &self.0.acceptor
+    }
+
+    pub(crate) fn table(&self) -> &Arc<Sessions> {
+        &self.0.sessions
     }
 
     async fn cors(&self, request: &Parts) -> Result<Option<Cow<'_, Cors>>, Kind> {
@@ -538,7 +578,7 @@ impl<A: Acceptor> Server<A> {
         lane: Lane,
         jsonp: Option<Box<str>>,
         socket: Option<Box<WebSocket>>,
-    ) -> Driver<A::Connection> {
+    ) -> Driver<A> {
         let Inner {
             acceptor,
             config,
@@ -573,7 +613,7 @@ impl<A: Acceptor> Server<A> {
             session,
             connection,
             handle,
-            sessions: sessions.clone(),
+            server: self.clone(),
             jsonp,
             max_packets: config.max_packets,
             socket,
@@ -614,6 +654,51 @@ fn check_id(id: String) -> Result<Sid, String> {
 
 /// Characters in an id made by the application.
 const MAX_ID: usize = 128;
+/// How [`Server::close`] went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// How many sessions were still there when the time was over, and were cut off.
+    pub cut: usize,
+}
+
+impl Closed {
+    /// Whether every session came to its end in time.
+    pub const fn all_gone(self) -> bool {
+        self.cut == 0
+    }
+}
+
+/// A [`Server`] that is not kept alive; see [`Server::downgrade`]. The default is one that is gone.
+pub struct WeakServer<A: Acceptor>(Weak<Inner<A>>);
+
+impl<A: Acceptor> WeakServer<A> {
+    /// The server, if anything keeps it alive.
+    pub fn upgrade(&self) -> Option<Server<A>> {
+        self.0.upgrade().map(Server)
+    }
+}
+
+impl<A: Acceptor> Clone for WeakServer<A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<A: Acceptor> Default for WeakServer<A> {
+    fn default() -> Self {
+        Self(Weak::new())
+    }
+}
+
+impl<A: Acceptor> fmt::Debug for WeakServer<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakServer")
+    }
+}
+
+/// How long what was cut off has to be dropped. It takes no time unless it blocks its thread.
+const CUT_TIME: Duration = Duration::from_secs(1);
 
 /// Programs of the time of version 3 tend to listen for messages only once their event loop has been
 /// through with the socket's opening (the official protocol suite does so too). A first message that

@@ -195,7 +195,7 @@ async fn a_sender_that_waits_for_a_session_that_ends_is_let_go() {
         assert!(!waiting.is_finished());
         match end {
             "session" => handle.close(CloseReason::ForcedClose),
-            "server" => running.server.close(Duration::from_millis(1)).await,
+            "server" => drop(running.server.close(Duration::from_millis(1)).await),
             _ => (0..20).for_each(|_| handle.send(&*"x".repeat(100_000))),
         }
         let open = within(TIME_LIMIT, "the sender to be let go", waiting).await;

@@ -62,9 +62,9 @@ mod snapshot;
 mod socket;
 
 pub use engineio::{
-    CloseReason, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, HttpCompression,
-    InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str, Transport, Version,
-    serve,
+    CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors,
+    HttpCompression, InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str,
+    Transport, Version, serve,
 };
 pub use socketio_adapter::{self as adapter, HandshakeDetails, Room, RoomEvent};
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs, encode::ArgsWriter};

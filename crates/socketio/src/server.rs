@@ -4,11 +4,11 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
-use engineio::{Acceptor, Config, Server, SessionHandle};
+use engineio::{Acceptor, Closed, Config, Server, SessionHandle, WeakServer};
 use serde::de::DeserializeOwned;
 use socketio_adapter::Adapter;
 use socketio_proto::{Codec, Limits, Parser, ToArgs};
@@ -36,9 +36,10 @@ struct Inner {
     main: Namespace,
     namespaces: RwLock<HashMap<Box<str>, Namespace>>,
     config: Config,
-    /// Made when first asked for. The service and the server keep each other alive until
-    /// [`SocketIo::close`].
-    service: Mutex<Option<Server<SocketIo>>>,
+    /// Made when first asked for. Weak: the service keeps the server alive. It lives for as long as
+    /// somebody has it or there are sessions; one that is made anew after that is the same to
+    /// everybody.
+    service: Mutex<WeakServer<SocketIo>>,
 }
 
 /// What namespaces know of their server.
@@ -307,33 +308,86 @@ impl SocketIo {
     }
 
     /// The service that answers HTTP requests: a hyper 1 service and a tower service, and by its
-    /// [`layer`](Server::layer) a tower layer. Every call gives the same one.
+    /// [`layer`](Server::layer) a tower layer. Every call gives the same one, until
+    /// [`close`](Self::close).
     ///
-    /// Its path is `/socket.io/` unless [`Builder::engine`] says otherwise. The service keeps the
-    /// server alive, and the server the service, until [`close`](Self::close).
+    /// Its path is `/socket.io/` unless [`Builder::engine`] says otherwise. The service and its
+    /// sessions keep the server alive; when the last of all three is gone, everything is freed.
     pub fn service(&self) -> Server<SocketIo> {
-        let mut service = self
-            .0
-            .service
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current_service();
+        if let Some(service) = current.upgrade() {
+            return service;
+        }
+        let service = Server::new(self.0.config.clone(), self.clone());
+        *current = service.downgrade();
         service
-            .get_or_insert_with(|| Server::new(self.0.config.clone(), self.clone()))
-            .clone()
     }
 
-    /// Closes all connections and takes no new ones; sockets are told
-    /// [`ServerShuttingDown`](crate::DisconnectReason::ServerShuttingDown). What was sent still
-    /// leaves. Returns when all connections are gone, or after ten seconds.
-    ///
-    /// Afterwards [`service`](Self::service) gives a new service.
-    pub async fn close(&self) {
-        let service = self.0.service.lock().map(|mut it| it.take());
-        let service = service.unwrap_or_else(|it| it.into_inner().take());
-        if let Some(service) = service {
-            service.close(CLOSE_TIME).await;
-        }
+    /// Shuts down in ten seconds at most; see [`close_within`](Self::close_within).
+    pub async fn close(&self) -> Closed {
+        self.close_within(CLOSE_TIME).await
     }
+
+    /// Shuts down:
+    ///
+    /// - new connections are refused with 503;
+    /// - sockets are disconnected with
+    ///   [`ServerShuttingDown`](crate::DisconnectReason::ServerShuttingDown);
+    /// - what was sent still leaves, then the clients are told, and polls that wait are answered;
+    /// - handlers run to their end, those of disconnections too.
+    ///
+    /// Returns when all this is done, or when the time is over. What is still there by then is cut
+    /// off: connections are closed, handlers dropped where they wait. [`Closed`] says how many
+    /// connections that were.
+    ///
+    /// Afterwards [`service`](Self::service) gives a new service, and clients can connect again.
+    ///
+    /// If several calls wait at once, the shortest time holds. If the returned future is dropped,
+    /// the shutdown goes on, and another call waits for it. A handler must not wait for it: it
+    /// would wait for its own end.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let io = socketio::SocketIo::new();
+    /// let service = io.service();
+    /// // … serve it, then
+    /// let closed = io.close_within(Duration::from_secs(3)).await;
+    /// assert!(closed.all_gone());
+    /// # }
+    /// ```
+    ///
+    /// The accept loop is stopped by whoever runs it. Do that afterwards: until then, new clients
+    /// get their clear answer, and clients with long-polling can fetch what is left for them.
+    ///
+    /// ```no_run
+    /// # async fn example(io: socketio::SocketIo, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+    /// socketio::serve(listener, io.service())
+    ///     .with_graceful_shutdown(async move {
+    ///         let _ = tokio::signal::ctrl_c().await;
+    ///         io.close().await;
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    pub async fn close_within(&self, time: Duration) -> Closed {
+        let service = self.current_service().upgrade();
+        let closed = match &service {
+            Some(service) => service.close(time).await,
+            None => Closed::default(),
+        };
+        self.close_adapters().await;
+        let mut current = self.current_service();
+        // Another call may have been faster, and a new service be in use.
+        if current.upgrade().is_some_and(|it| it.is_closing()) {
+            *current = WeakServer::default();
+        }
+        closed
+    }
+
+    /// No connection is left. Rooms are on this node alone, so there is nothing to close.
+    async fn close_adapters(&self) {}
 
     /// The namespace with this name, if it has been made.
     pub(crate) fn namespace(&self, name: &str) -> Option<Namespace> {
@@ -356,6 +410,13 @@ impl SocketIo {
     /// Something went wrong before the client had joined any namespace.
     pub(crate) fn report(&self, report: &ErrorReport<'_>) {
         self.0.core.report(report);
+    }
+
+    fn current_service(&self) -> MutexGuard<'_, WeakServer<SocketIo>> {
+        self.0
+            .service
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn downgrade(&self) -> WeakSocketIo {
@@ -562,7 +623,7 @@ impl Builder {
             namespaces: RwLock::new([("/".into(), main.clone())].into()),
             core,
             config: self.engine,
-            service: Mutex::new(None),
+            service: Mutex::default(),
         }));
         main.set_server(io.downgrade());
         io
@@ -580,5 +641,5 @@ impl fmt::Debug for Builder {
 /// Where clients look if they are not told otherwise.
 const PATH: &str = "/socket.io/";
 
-/// How long [`SocketIo::close`] waits.
+/// How long [`SocketIo::close`] takes at most.
 const CLOSE_TIME: Duration = Duration::from_secs(10);
