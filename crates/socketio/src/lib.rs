@@ -47,6 +47,7 @@ mod extensions;
 pub mod handler;
 mod handshake;
 mod in_flight;
+mod listen;
 mod namespace;
 mod reason;
 mod server;

@@ -17,7 +17,8 @@ use crate::{
     broadcast::IntoRooms,
     error::HandlerError,
     handler::{
-        self, Connect, Disconnect, Event, Handler, Handlers, IntoReply, IntoResult, guarded,
+        self, Connect, Disconnect, Event, Handler, Handlers, IntoReply, IntoResult, Listeners,
+        guarded,
     },
     server::{Core, Options, WeakSocketIo},
     snapshot::Watched,
@@ -159,10 +160,7 @@ impl Namespace {
     where
         H: Handler<Event, T, Output: IntoReply>,
     {
-        handler::check_name(event);
-        self.0
-            .handlers
-            .update(|handlers| handlers.events.add(event, handler));
+        self.add_handler(event, handler);
         self
     }
 
@@ -174,9 +172,7 @@ impl Namespace {
         H: Handler<Disconnect, T, Output: IntoResult>,
     {
         let handler = handler::erase(handler);
-        self.0
-            .handlers
-            .update(|handlers| handlers.disconnect.push(handler));
+        self.change_listeners(|listeners| listeners.disconnect.push(handler));
         self
     }
 
@@ -243,6 +239,11 @@ impl Namespace {
 
     pub(crate) fn handlers(&self) -> &Watched<Handlers> {
         &self.0.handlers
+    }
+
+    pub(crate) fn change_listeners<R>(&self, change: impl FnOnce(&mut Listeners) -> R) -> R {
+        let handlers = &self.0.handlers;
+        handlers.update(|handlers| change(&mut handlers.listeners))
     }
 
     /// One counter for all sockets: a broadcast asks all its recipients under the same id.

@@ -22,7 +22,7 @@ use crate::{
     Namespace,
     broadcast::{IntoRooms, Volatile},
     error::HandlerError,
-    handler::{self, Event, Events, Handler, IntoReply},
+    handler::{Event, Handler, HandlerId, IntoReply, Listeners},
     namespace::Member,
     snapshot::Watched,
 };
@@ -59,7 +59,7 @@ struct Rare {
 #[derive(Default)]
 struct Extras {
     extensions: Extensions,
-    handlers: Watched<Events>,
+    listeners: OnceLock<Box<Watched<Listeners>>>,
 }
 
 /// In middleware.
@@ -71,6 +71,8 @@ const LEFT: u8 = 2;
 const KICKED: u8 = 3;
 /// Disconnected by the server, which wants the whole connection closed.
 const KICKED_OUT: u8 = 4;
+/// None of its handlers will be called any more.
+const GONE: u8 = 5;
 
 impl Socket {
     pub(crate) fn new(namespace: Namespace, session: SessionHandle, handshake: Handshake) -> Self {
@@ -238,12 +240,7 @@ impl Socket {
     where
         H: Handler<Event, T, Output: IntoReply>,
     {
-        let table = &self.extras().handlers;
-        handler::add_event(table, event, handler);
-        if self.state() > CONNECTED {
-            // Nobody will call it, and it may hold the socket.
-            table.replace(Events::default());
-        }
+        self.add_handler(event, handler);
     }
 
     /// Makes the client leave the namespace; its connection stays. Does nothing unless the socket
@@ -344,7 +341,7 @@ impl Socket {
         self.0.state.store(LEFT, Ordering::Release);
         *rare = None;
         drop(rare);
-        self.drop_handlers();
+        self.drop_listeners();
     }
 
     /// The client has left, or its connection is gone. `false` if the socket was not connected.
@@ -368,14 +365,29 @@ impl Socket {
     }
 
     /// The socket's own handlers, if it has any.
-    pub(crate) fn handlers(&self) -> Option<&Watched<Events>> {
-        self.0.extras.get().map(|extras| &extras.handlers)
+    pub(crate) fn listeners(&self) -> Option<&Watched<Listeners>> {
+        Some(self.0.extras.get()?.listeners.get()?)
     }
 
-    /// They may hold the socket itself.
-    pub(crate) fn drop_handlers(&self) {
-        if let Some(handlers) = self.handlers() {
-            handlers.replace(Events::default());
+    /// Adds a handler of this socket's own, unless none will be called any more: it may hold the
+    /// socket.
+    pub(crate) fn add_listener(&self, add: impl FnOnce(&mut Listeners) -> HandlerId) -> HandlerId {
+        let table = self.extras().listeners.get_or_init(Box::default);
+        // The lock is for `drop_listeners`: either it sees the table, or this sees the state.
+        let _rare = self.rare();
+        match self.state() {
+            GONE => HandlerId::next(),
+            _ => table.update(add),
+        }
+    }
+
+    /// Drops the socket's own handlers, for good.
+    pub(crate) fn drop_listeners(&self) {
+        let rare = self.rare();
+        self.0.state.store(GONE, Ordering::Release);
+        drop(rare);
+        if let Some(table) = self.listeners() {
+            drop(table.update(std::mem::take));
         }
     }
 

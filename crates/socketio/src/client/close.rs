@@ -95,7 +95,7 @@ impl Drop for Client {
                 Stage::Open(socket) | Stage::Kicked(Some(socket)) => {
                     socket.left();
                     // They may hold the socket.
-                    socket.drop_handlers();
+                    socket.drop_listeners();
                 }
                 Stage::Kicked(None) => {}
             }

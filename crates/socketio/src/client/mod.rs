@@ -23,9 +23,10 @@ use self::{
 use crate::{
     DisconnectReason, Socket, SocketIo, Str,
     ack::AckRequest,
-    handler::{Disconnect, Event, Events},
+    handler::{Disconnect, Event, EventHandler, HandlerId},
     handshake::auth_of_query,
     in_flight::{InFlight, Work},
+    snapshot::Watched,
 };
 
 /// One connection, with a socket in each namespace that the client has joined.
@@ -216,38 +217,50 @@ impl Client {
         args: Args,
         cx: &mut Context<'_>,
     ) {
-        let Self {
-            slots, in_flight, ..
-        } = self;
         let event = Event {
             ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), name.clone(), id))),
             socket,
             name,
             args,
         };
-        let mut run = |events: &Events| {
-            for handler in events.get(&event.name) {
-                if let Some(task) = handler(&event) {
+        self.run_event(at, &event, cx);
+    }
+
+    fn run_event(&mut self, at: usize, event: &Event, cx: &mut Context<'_>) {
+        let Self {
+            slots, in_flight, ..
+        } = self;
+        let mut run = |handlers: &[(HandlerId, EventHandler)]| {
+            for (id, handler) in handlers {
+                // Whoever removes it calls it.
+                if handler.once && !event.socket.off(*id) {
+                    continue;
+                }
+                if let Some(task) = (handler.call)(event) {
                     in_flight.start(Work::Event(task), cx);
                 }
             }
         };
         let slot = &mut slots[at];
-        run(&slot.handlers.refresh(slot.namespace.handlers()).events);
-        if let Some(own) = event.socket.handlers() {
-            run(&own.current());
+        let handlers = slot.handlers.refresh(slot.namespace.handlers());
+        run(handlers.listeners.events(&event.name));
+        if let Some(own) = event.socket.listeners() {
+            run(own.current().events(&event.name));
         }
     }
 
     fn run_disconnect(&mut self, socket: Socket, reason: DisconnectReason, cx: &mut Context<'_>) {
         let handlers = socket.namespace().handlers().current();
+        let own = socket.listeners().map(Watched::current);
+        // They may hold the socket.
+        socket.drop_listeners();
         let context = Disconnect { socket, reason };
-        for handler in &handlers.disconnect {
+        let own = own.iter().flat_map(|own| own.disconnect.iter());
+        for handler in handlers.listeners.disconnect.iter().chain(own) {
             if let Some(task) = handler(&context) {
                 self.in_flight.start(Work::Event(task), cx);
             }
         }
-        context.socket.drop_handlers();
     }
 
     /// Gives their turn to all who can have it.

@@ -3,6 +3,7 @@
 mod context;
 pub mod extract;
 pub mod reply;
+mod table;
 
 use std::{
     any::Any,
@@ -14,15 +15,16 @@ use std::{
 
 use futures_util::FutureExt as _;
 
+pub(crate) use self::table::{EventHandler, Handlers, Listeners};
 pub use self::{
     context::{Connect, Context, Disconnect, Event},
     extract::{AckSender, Auth, Data, EventName, FromContext, Query, State, TryData},
     reply::{Answer, IntoReply, IntoResult, Reply},
+    table::HandlerId,
 };
 use crate::{
     ConnectError, Socket,
     error::{BoxError, HandlerError},
-    snapshot::Watched,
 };
 
 /// An async function or closure whose parameters are all [extractors](extract::FromContext) for
@@ -92,62 +94,26 @@ pub(crate) type Erased<C> = Arc<dyn Fn(&C) -> Option<Task> + Send + Sync>;
 
 pub(crate) type Middleware = Arc<dyn Fn(&Connect) -> Result<Admission, ConnectError> + Send + Sync>;
 
-/// The handlers of a namespace.
-#[derive(Clone, Default)]
-pub(crate) struct Handlers {
-    pub(crate) middlewares: Vec<Middleware>,
-    pub(crate) connect: Vec<Erased<Connect>>,
-    pub(crate) disconnect: Vec<Erased<Disconnect>>,
-    pub(crate) events: Events,
-}
-
-impl std::fmt::Debug for Handlers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handlers").finish_non_exhaustive()
-    }
-}
-
-/// Handlers by the event that they are for, each list in the order of registration.
-#[derive(Clone, Default)]
-pub(crate) struct Events(std::collections::HashMap<Box<str>, Vec<Erased<Event>>>);
-
-impl Events {
-    pub(crate) fn add<H, T>(&mut self, event: &str, handler: H)
-    where
-        H: Handler<Event, T, Output: IntoReply>,
-    {
-        let handlers = self.0.entry(event.into()).or_default();
-        handlers.push(erase_event(handler));
-    }
-
-    pub(crate) fn get(&self, event: &str) -> &[Erased<Event>] {
-        self.0.get(event).map_or(&[], Vec::as_slice)
-    }
-}
-
-impl std::fmt::Debug for Events {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// Adds a handler for an event to a table.
+/// A handler for an event.
 ///
 /// # Panics
 ///
 /// If no client can send the event.
-pub(crate) fn add_event<H, T>(table: &Watched<Events>, event: &str, handler: H)
+pub(crate) fn event_handler<H, T>(event: &str, handler: H, once: bool) -> EventHandler
 where
     H: Handler<Event, T, Output: IntoReply>,
 {
     check_name(event);
-    table.update(|events| events.add(event, handler));
+    EventHandler {
+        call: erase_event(handler),
+        once,
+    }
 }
 
 /// # Panics
 ///
 /// If no client can send the event.
-pub(crate) fn check_name(event: &str) {
+fn check_name(event: &str) {
     assert!(
         !socketio_proto::is_reserved(event),
         "clients cannot send `{event}`; see `on_connection` and `on_disconnect`"

@@ -12,4 +12,5 @@ mod order;
 mod peer;
 mod races;
 mod random;
+mod removal;
 mod sizes;
