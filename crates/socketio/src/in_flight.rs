@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use crate::{
     ConnectError, Socket,
-    handler::{Admission, Task},
+    handler::{Admission, Event, Passage, Task},
 };
 
 /// The handlers of one connection that did not finish when they were first polled.
@@ -28,6 +28,8 @@ pub(crate) struct InFlight {
 pub(crate) enum Work {
     /// A handler of an event or of a disconnection.
     Event(Task),
+    /// An event in packet middlewares.
+    Pass(Passage, Socket),
     /// A connection handler.
     Connect(Task, Socket),
     /// The middlewares that a client has to pass.
@@ -37,12 +39,13 @@ pub(crate) enum Work {
 /// What has finished.
 pub(crate) enum Done {
     Event,
+    Pass(Socket, Option<Event>),
     Connect(Socket),
     Admit(Socket, Result<(), ConnectError>),
 }
 
 impl InFlight {
-    /// `max_events` bounds the work of the kind [`Work::Event`]; at least one is let in.
+    /// `max_events` bounds the work for events; at least one is let in.
     pub(crate) fn new(max_events: usize) -> Self {
         Self {
             parked: None,
@@ -65,7 +68,7 @@ impl InFlight {
         match Pin::new(&mut work).poll(cx) {
             Poll::Ready(done) => Some(done),
             Poll::Pending => {
-                self.events += usize::from(matches!(work, Work::Event(_)));
+                self.events += usize::from(matches!(work, Work::Event(_) | Work::Pass(..)));
                 self.parked.get_or_insert_default().push(work);
                 None
             }
@@ -77,7 +80,7 @@ impl InFlight {
         let parked = self.parked.as_mut()?;
         match parked.poll_next_unpin(cx) {
             Poll::Ready(Some(done)) => {
-                self.events -= usize::from(matches!(done, Done::Event));
+                self.events -= usize::from(matches!(done, Done::Event | Done::Pass(..)));
                 if parked.is_empty() {
                     self.parked = None;
                 }
@@ -96,6 +99,10 @@ impl Future for Work {
             Work::Event(task) => {
                 ready!(task.as_mut().poll(cx));
                 Done::Event
+            }
+            Work::Pass(passage, socket) => {
+                let event = ready!(passage.as_mut().poll(cx));
+                Done::Pass(socket.clone(), event)
             }
             Work::Connect(task, socket) => {
                 ready!(task.as_mut().poll(cx));

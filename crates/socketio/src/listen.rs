@@ -2,7 +2,7 @@
 
 use crate::{
     Namespace, Socket,
-    handler::{self, Disconnect, Event, Handler, HandlerId, IntoReply, IntoResult},
+    handler::{self, Disconnect, Event, Handler, HandlerId, IntoReply, IntoResult, IntoVerdict},
 };
 
 /// Handlers for all sockets.
@@ -44,6 +44,102 @@ impl Namespace {
     pub fn off_all(&self) {
         drop(self.change_listeners(|listeners| listeners.remove_events()));
     }
+
+    /// Adds a handler for events that no other handler is for, neither here nor at the socket
+    /// itself. What it returns is the answer, as with any handler; without a fallback such events
+    /// stay unanswered.
+    ///
+    /// ```
+    /// use socketio::{SocketIo, handler::EventName};
+    ///
+    /// let io = SocketIo::new();
+    /// io.of("/").on_fallback(async |name: EventName| {
+    ///     Err::<(), _>(format!("there is no `{name}` here"))
+    /// });
+    /// ```
+    pub fn on_fallback<H, T>(&self, handler: H) -> HandlerId
+    where
+        H: Handler<Event, T, Output: IntoReply>,
+    {
+        let handler = handler::erase_event(handler);
+        self.change_listeners(|listeners| listeners.fallbacks.push(handler))
+    }
+
+    /// Adds a handler that is called for every event, before the packet middlewares and the
+    /// event's own handlers. It does not answer, unless it takes the
+    /// [`AckSender`](crate::handler::AckSender).
+    ///
+    /// ```
+    /// use socketio::{Args, Socket, SocketIo, handler::EventName};
+    ///
+    /// let io = SocketIo::new();
+    /// io.of("/").on_any(async |socket: Socket, name: EventName, args: Args| {
+    ///     println!("{} sent {name}: {}", socket.id(), args.json());
+    /// });
+    /// ```
+    pub fn on_any<H, T>(&self, handler: H) -> HandlerId
+    where
+        H: Handler<Event, T, Output: IntoResult>,
+    {
+        let handler = handler::erase(handler);
+        self.change_listeners(|listeners| listeners.any.push(handler))
+    }
+
+    /// The same as [`on_any`](Self::on_any), but it is called before those that are there.
+    pub fn prepend_any<H, T>(&self, handler: H) -> HandlerId
+    where
+        H: Handler<Event, T, Output: IntoResult>,
+    {
+        let handler = handler::erase(handler);
+        self.change_listeners(|listeners| listeners.any.prepend(handler))
+    }
+
+    /// Removes all handlers that were added by [`on_any`](Self::on_any) and
+    /// [`prepend_any`](Self::prepend_any); [`off`](Self::off) removes one. Those of single sockets
+    /// stay.
+    pub fn off_any(&self) {
+        drop(self.change_listeners(|listeners| listeners.any.clear()));
+    }
+
+    /// How many handlers [`on_any`](Self::on_any) and [`prepend_any`](Self::prepend_any) have
+    /// added.
+    pub fn listeners_any(&self) -> usize {
+        self.handlers().current().listeners.any.len()
+    }
+
+    /// Adds a function that every event has to pass before its handlers are called, in the order
+    /// of registration; those of the socket come after those of the namespace. It may give the
+    /// event another name and other arguments, which is what later middlewares and the handlers
+    /// see.
+    ///
+    /// If it returns an error or panics, or if its parameters cannot be had, no handler is called:
+    /// the client is answered with the error if it asked for an answer, and the [error
+    /// hook](SocketIo::on_error) is told in any case. While it waits, what the client sends next
+    /// waits too, so that events keep their order.
+    ///
+    /// ```
+    /// use socketio::{Socket, SocketIo, handler::Event};
+    ///
+    /// let io = SocketIo::new();
+    /// io.of("/").packet_middleware(async |socket: Socket, mut event: Event| {
+    ///     if event.name().starts_with("admin:") && !socket.rooms().iter().any(|it| &**it == "admins") {
+    ///         return Err("not allowed");
+    ///     }
+    ///     if event.name() == "old name" {
+    ///         event.set_name("new name");
+    ///     }
+    ///     Ok(event)
+    /// });
+    /// ```
+    #[doc(alias = "use")]
+    pub fn packet_middleware<H, T>(&self, middleware: H) -> &Self
+    where
+        H: Handler<Event, T, Output: IntoVerdict>,
+    {
+        let middleware = handler::erase_packet_middleware(middleware);
+        self.change_listeners(|listeners| listeners.packet_middlewares.push(middleware));
+        self
+    }
 }
 
 /// Handlers for one socket. They are dropped when it has been disconnected.
@@ -84,6 +180,46 @@ impl Socket {
         self.add_listener(|listeners| listeners.add_event(event, handler))
     }
 
+    /// Adds a handler for events that no other handler is for, which is called after those of the
+    /// [namespace](Namespace::on_fallback).
+    pub fn on_fallback<H, T>(&self, handler: H) -> HandlerId
+    where
+        H: Handler<Event, T, Output: IntoReply>,
+    {
+        let handler = handler::erase_event(handler);
+        self.add_listener(|listeners| listeners.fallbacks.push(handler))
+    }
+
+    /// Adds a handler that is called for every event of this socket, after those of the
+    /// [namespace](Namespace::on_any).
+    pub fn on_any<H, T>(&self, handler: H) -> HandlerId
+    where
+        H: Handler<Event, T, Output: IntoResult>,
+    {
+        let handler = handler::erase(handler);
+        self.add_listener(|listeners| listeners.any.push(handler))
+    }
+
+    /// The same as [`on_any`](Self::on_any), but it is called before those that this socket has.
+    pub fn prepend_any<H, T>(&self, handler: H) -> HandlerId
+    where
+        H: Handler<Event, T, Output: IntoResult>,
+    {
+        let handler = handler::erase(handler);
+        self.add_listener(|listeners| listeners.any.prepend(handler))
+    }
+
+    /// Adds a function that every event of this socket has to pass, after those of the
+    /// [namespace](Namespace::packet_middleware).
+    #[doc(alias = "use")]
+    pub fn packet_middleware<H, T>(&self, middleware: H)
+    where
+        H: Handler<Event, T, Output: IntoVerdict>,
+    {
+        let middleware = handler::erase_packet_middleware(middleware);
+        self.add_listener(|listeners| listeners.packet_middlewares.push(middleware));
+    }
+
     /// Adds a handler that is called after this socket has been disconnected, after those of the
     /// [namespace](Namespace::on_disconnect).
     ///
@@ -117,5 +253,20 @@ impl Socket {
         if let Some(listeners) = self.listeners() {
             drop(listeners.update(|it| it.remove_events()));
         }
+    }
+
+    /// Removes all handlers that were added by [`on_any`](Self::on_any) and
+    /// [`prepend_any`](Self::prepend_any); [`off`](Self::off) removes one. Those of the namespace
+    /// stay.
+    pub fn off_any(&self) {
+        if let Some(listeners) = self.listeners() {
+            drop(listeners.update(|it| it.any.clear()));
+        }
+    }
+
+    /// How many handlers [`on_any`](Self::on_any) and [`prepend_any`](Self::prepend_any) have
+    /// added to this socket.
+    pub fn listeners_any(&self) -> usize {
+        self.listeners().map_or(0, |it| it.current().any.len())
     }
 }

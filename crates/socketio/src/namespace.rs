@@ -300,7 +300,9 @@ impl ErrorHook {
 /// Errors that nobody asked to be told of. What a peer can cause must not fill a log.
 pub(crate) fn log(report: &ErrorReport<'_>) {
     match report.error {
-        HandlerError::Decode(_) | HandlerError::Extract(_) => tracing::debug!(%report, "handler"),
+        HandlerError::Decode(_) | HandlerError::Extract(_) | HandlerError::Refused(_) => {
+            tracing::debug!(%report, "handler");
+        }
         HandlerError::Panicked(_) => tracing::error!(%report, "handler"),
         _ => tracing::warn!(%report, "handler"),
     }

@@ -364,6 +364,11 @@ impl Socket {
         Some(out)
     }
 
+    /// Whether the server has disconnected the socket.
+    pub(crate) fn is_kicked(&self) -> bool {
+        matches!(self.state(), KICKED | KICKED_OUT)
+    }
+
     /// The socket's own handlers, if it has any.
     pub(crate) fn listeners(&self) -> Option<&Watched<Listeners>> {
         Some(self.0.extras.get()?.listeners.get()?)

@@ -61,6 +61,12 @@ impl Client {
                     slot.starting -= 1;
                 }
             }
+            Done::Pass(socket, event) => {
+                if let Some(at) = self.slots.iter().position(|slot| slot.is_of(&socket)) {
+                    self.slots[at].starting -= 1;
+                    self.passed(at, event, cx);
+                }
+            }
         }
     }
 

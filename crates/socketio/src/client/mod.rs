@@ -23,9 +23,9 @@ use self::{
 use crate::{
     DisconnectReason, Socket, SocketIo, Str,
     ack::AckRequest,
-    handler::{Disconnect, Event, EventHandler, HandlerId},
+    handler::{self, Disconnect, Event, EventHandler, HandlerId},
     handshake::auth_of_query,
-    in_flight::{InFlight, Work},
+    in_flight::{Done, InFlight, Work},
     snapshot::Watched,
 };
 
@@ -37,6 +37,7 @@ use crate::{
 /// queue for the whole connection while
 ///
 /// - the connection handlers of its socket are not done: they may be about to add handlers,
+/// - an event of its socket is in packet middlewares,
 /// - as many handlers of events are waiting for something as may, or
 /// - another packet of its socket waits.
 ///
@@ -223,15 +224,46 @@ impl Client {
             name,
             args,
         };
-        self.run_event(at, &event, cx);
+        let Self {
+            slots, in_flight, ..
+        } = self;
+        let slot = &mut slots[at];
+        let handlers = slot.handlers.refresh(slot.namespace.handlers());
+        let own = event.socket.listeners().map(Watched::current);
+        let any = own.iter().flat_map(|own| own.any.iter());
+        for handler in handlers.listeners.any.iter().chain(any) {
+            if let Some(task) = handler(&event) {
+                in_flight.start(Work::Event(task), cx);
+            }
+        }
+        match handler::passage(handlers, own, event) {
+            Ok(event) => self.run_event(at, &event, cx),
+            Err((passage, socket)) => match in_flight.start(Work::Pass(passage, socket), cx) {
+                Some(Done::Pass(_, event)) => self.passed(at, event, cx),
+                // What the client sends next waits.
+                _ => slot.starting += 1,
+            },
+        }
+    }
+
+    /// An event has been through the packet middlewares, if they let it through.
+    fn passed(&mut self, at: usize, event: Option<Event>, cx: &mut Context<'_>) {
+        // As with events that have waited: not if the server has disconnected the socket.
+        if let Some(event) = event
+            && !event.socket.is_kicked()
+        {
+            self.run_event(at, &event, cx);
+        }
     }
 
     fn run_event(&mut self, at: usize, event: &Event, cx: &mut Context<'_>) {
         let Self {
             slots, in_flight, ..
         } = self;
+        let mut unhandled = true;
         let mut run = |handlers: &[(HandlerId, EventHandler)]| {
             for (id, handler) in handlers {
+                unhandled = false;
                 // Whoever removes it calls it.
                 if handler.once && !event.socket.off(*id) {
                     continue;
@@ -246,6 +278,15 @@ impl Client {
         run(handlers.listeners.events(&event.name));
         if let Some(own) = event.socket.listeners() {
             run(own.current().events(&event.name));
+        }
+        if unhandled {
+            let own = event.socket.listeners().map(Watched::current);
+            let own = own.iter().flat_map(|own| own.fallbacks.iter());
+            for handler in handlers.listeners.fallbacks.iter().chain(own) {
+                if let Some(task) = handler(event) {
+                    in_flight.start(Work::Event(task), cx);
+                }
+            }
         }
     }
 

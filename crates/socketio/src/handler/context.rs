@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use socketio_proto::Args;
+use socketio_proto::{Args, ToArgs};
 
-use crate::{DisconnectReason, Socket, Str, ack::AckRequest};
+use crate::{DisconnectReason, EmitError, Socket, Str, ack::AckRequest};
 
 /// What a handler is called for: [`Connect`], [`Event`] or [`Disconnect`].
 pub trait Context: Send + Sync + 'static {
     /// The socket that it is about.
     fn socket(&self) -> &Socket;
+
+    /// The name of the event, if it is about one.
+    fn event_name(&self) -> Option<&Str> {
+        None
+    }
 }
 
 /// A socket is being connected: the context of middlewares and connection handlers.
@@ -33,7 +38,7 @@ impl Disconnect {
 }
 
 /// The client has sent an event.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Event {
     pub(crate) socket: Socket,
     pub(crate) name: Str,
@@ -51,6 +56,22 @@ impl Event {
     /// Its arguments.
     pub fn args(&self) -> &Args {
         &self.args
+    }
+
+    /// Gives it another name: for [packet middlewares](crate::Namespace::packet_middleware), which
+    /// return the event as it is to go on.
+    pub fn set_name(&mut self, name: &str) {
+        self.name = name.into();
+    }
+
+    /// Gives it other arguments; a tuple stands for several.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be JSON.
+    pub fn set_args<A: ToArgs + ?Sized>(&mut self, args: &A) -> Result<(), EmitError> {
+        self.args = Args::new(args)?;
+        Ok(())
     }
 
     /// Whether the client wants an answer.
@@ -74,5 +95,9 @@ impl Context for Disconnect {
 impl Context for Event {
     fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    fn event_name(&self) -> Option<&Str> {
+        Some(&self.name)
     }
 }

@@ -205,6 +205,15 @@ impl FromContext<Event> for Args {
     }
 }
 
+/// All of the event.
+impl FromContext<Event> for Event {
+    type Rejection = Infallible;
+
+    fn from_context(event: &Event) -> Result<Self, Infallible> {
+        Ok(event.clone())
+    }
+}
+
 /// The name of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventName(Str);

@@ -2,6 +2,7 @@
 
 mod context;
 pub mod extract;
+mod packet;
 pub mod reply;
 mod table;
 
@@ -15,12 +16,16 @@ use std::{
 
 use futures_util::FutureExt as _;
 
-pub(crate) use self::table::{EventHandler, Handlers, Listeners};
 pub use self::{
     context::{Connect, Context, Disconnect, Event},
     extract::{AckSender, Auth, Data, EventName, FromContext, Query, State, TryData},
+    packet::IntoVerdict,
     reply::{Answer, IntoReply, IntoResult, Reply},
     table::HandlerId,
+};
+pub(crate) use self::{
+    packet::{PacketMiddleware, Passage, erase_packet_middleware, passage},
+    table::{EventHandler, Handlers, Listeners},
 };
 use crate::{
     ConnectError, Socket,
@@ -94,7 +99,7 @@ pub(crate) type Erased<C> = Arc<dyn Fn(&C) -> Option<Task> + Send + Sync>;
 
 pub(crate) type Middleware = Arc<dyn Fn(&Connect) -> Result<Admission, ConnectError> + Send + Sync>;
 
-/// A handler for an event.
+/// A handler for one event.
 ///
 /// # Panics
 ///
@@ -104,10 +109,8 @@ where
     H: Handler<Event, T, Output: IntoReply>,
 {
     check_name(event);
-    EventHandler {
-        call: erase_event(handler),
-        once,
-    }
+    let call = erase_event(handler);
+    EventHandler { call, once }
 }
 
 /// # Panics
@@ -120,7 +123,8 @@ fn check_name(event: &str) {
     );
 }
 
-fn erase_event<H, T>(handler: H) -> Erased<Event>
+/// A handler that may answer.
+pub(crate) fn erase_event<H, T>(handler: H) -> Erased<Event>
 where
     H: Handler<Event, T, Output: IntoReply>,
 {
@@ -151,23 +155,24 @@ where
     C: Context,
     H: Handler<C, T, Output: IntoResult>,
 {
-    Arc::new(move |context| {
-        let socket = context.socket().clone();
+    Arc::new(move |context: &C| {
+        let (socket, event) = (context.socket().clone(), context.event_name().cloned());
+        let report = move |error| socket.report(event.as_deref(), error);
         match guarded(|| handler.call(context)) {
             Ok(Ok(future)) => Some(Box::pin(async move {
                 let run = async { future.await.into_result() };
                 match AssertUnwindSafe(run).catch_unwind().await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => socket.report(None, HandlerError::Failed(error)),
-                    Err(panic) => socket.report(None, panic_error(&*panic)),
+                    Ok(Err(error)) => report(HandlerError::Failed(error)),
+                    Err(panic) => report(panic_error(&*panic)),
                 }
             })),
             Ok(Err(rejection)) => {
-                socket.report(None, HandlerError::Extract(rejection));
+                report(HandlerError::Extract(rejection));
                 None
             }
             Err(panic) => {
-                socket.report(None, panic_error(&*panic));
+                report(panic_error(&*panic));
                 None
             }
         }

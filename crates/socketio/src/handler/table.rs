@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::{Connect, Disconnect, Erased, Event, Middleware};
+use super::{Connect, Disconnect, Erased, Event, Middleware, PacketMiddleware};
 
 /// A handler that has been added: what [`Namespace::off`](crate::Namespace::off) and
 /// [`Socket::off`](crate::Socket::off) remove. No two handlers of a program have the same.
@@ -38,7 +38,12 @@ impl fmt::Debug for Handlers {
 /// What a namespace has for all its sockets, and a socket for itself.
 #[derive(Clone, Default)]
 pub(crate) struct Listeners {
+    /// Called for every event, before anything else.
+    pub(crate) any: List<Erased<Event>>,
+    pub(crate) packet_middlewares: List<PacketMiddleware>,
     events: HashMap<Box<str>, List<EventHandler>>,
+    /// Called for events that nobody else handles.
+    pub(crate) fallbacks: List<Erased<Event>>,
     pub(crate) disconnect: List<Erased<Disconnect>>,
 }
 
@@ -66,6 +71,8 @@ impl Listeners {
     /// Removes a handler of any kind.
     pub(crate) fn remove(&mut self, id: HandlerId) -> Option<Removed> {
         self.remove_event_handler(id)
+            .or_else(|| self.any.remove(id))
+            .or_else(|| self.fallbacks.remove(id))
             .or_else(|| self.disconnect.remove(id))
     }
 
@@ -103,12 +110,26 @@ impl<F: Send + Sync + 'static> List<F> {
         id
     }
 
+    pub(crate) fn prepend(&mut self, handler: F) -> HandlerId {
+        let id = HandlerId::next();
+        self.0.insert(0, (id, handler));
+        id
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn as_slice(&self) -> &[(HandlerId, F)] {
         &self.0
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &F> {
         self.0.iter().map(|(_, handler)| handler)
+    }
+
+    pub(crate) fn clear(&mut self) -> Removed {
+        Box::new(std::mem::take(&mut self.0))
     }
 
     fn remove(&mut self, id: HandlerId) -> Option<Removed> {

@@ -3,12 +3,14 @@
 
 mod acks;
 mod broadcast;
+mod catch_all;
 mod connect;
 mod disconnect;
 mod events;
 mod lifetimes;
 mod old_clients;
 mod order;
+mod packet_middleware;
 mod peer;
 mod races;
 mod random;
