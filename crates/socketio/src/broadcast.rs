@@ -5,7 +5,11 @@ use std::{fmt, iter, sync::Arc};
 use socketio_adapter::{Room, Selection};
 use socketio_proto::{ToArgs, encode};
 
-use crate::{EmitError, Namespace, Socket, socket::check_emit};
+use crate::{
+    EmitError, Namespace, Socket,
+    outgoing::{self, Audience},
+    socket::check_emit,
+};
 
 /// Whom an event goes to. Made by [`Namespace::to`] and its like; every method gives a new one,
 /// and a clone can be kept.
@@ -73,14 +77,19 @@ impl BroadcastOperator {
         check_emit(event)?;
         let packet = encode::event(self.namespace.name(), None, event, args)?;
         let registry = self.namespace.registry();
-        if self.volatile {
-            registry.each(&self.selection, |member| {
-                member.session.send_volatile(packet.clone());
-            });
-        } else {
-            registry.each(&self.selection, |member| {
+        let mut audience = Audience::of(&self.namespace);
+        registry.each(&self.selection, |member| {
+            if !self.volatile {
                 member.session.send(packet.clone());
-            });
+            } else if !member.session.send_volatile(packet.clone()) {
+                return;
+            }
+            if let Some(audience) = &mut audience {
+                audience.add(&member.socket);
+            }
+        });
+        if let Some(audience) = audience {
+            audience.tell(event, args);
         }
         Ok(())
     }
@@ -119,7 +128,11 @@ impl<'a> Volatile<'a> {
             return Ok(false);
         }
         let packet = encode::event(self.0.namespace().name(), None, event, args)?;
-        Ok(self.0.conn().send_volatile(packet))
+        let sent = self.0.conn().send_volatile(packet);
+        if sent {
+            outgoing::notify(self.0, event, args);
+        }
+        Ok(sent)
     }
 }
 

@@ -49,6 +49,7 @@ mod handshake;
 mod in_flight;
 mod listen;
 mod namespace;
+mod outgoing;
 mod reason;
 mod server;
 mod snapshot;
@@ -70,6 +71,7 @@ pub use self::{
     extensions::Extensions,
     handshake::Handshake,
     namespace::Namespace,
+    outgoing::OutgoingEvent,
     reason::DisconnectReason,
     server::{Builder, SocketIo},
     socket::Socket,

@@ -1,7 +1,9 @@
 //! How sockets and namespaces are listened to, and no longer listened to.
 
+use std::sync::Arc;
+
 use crate::{
-    Namespace, Socket,
+    Namespace, OutgoingEvent, Socket,
     handler::{self, Disconnect, Event, Handler, HandlerId, IntoReply, IntoResult, IntoVerdict},
 };
 
@@ -107,6 +109,46 @@ impl Namespace {
         self.handlers().current().listeners.any.len()
     }
 
+    /// Adds a function that is called after an event has been sent to a socket, by itself or in a
+    /// broadcast, once for each socket. Acknowledgements are no events.
+    ///
+    /// It is called by whoever sends, so it must be quick. It is told of what it sends itself too.
+    ///
+    /// ```
+    /// let io = socketio::SocketIo::new();
+    /// io.of("/").on_any_outgoing(|socket, event| {
+    ///     println!("to {}: {} {}", socket.id(), event.name(), event.args().json());
+    /// });
+    /// ```
+    pub fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
+    ) -> HandlerId {
+        self.change_listeners(|listeners| listeners.outgoing.push(Arc::new(listener)))
+    }
+
+    /// The same as [`on_any_outgoing`](Self::on_any_outgoing), but it is called before those that
+    /// are there.
+    pub fn prepend_any_outgoing(
+        &self,
+        listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
+    ) -> HandlerId {
+        self.change_listeners(|listeners| listeners.outgoing.prepend(Arc::new(listener)))
+    }
+
+    /// Removes all functions that were added by [`on_any_outgoing`](Self::on_any_outgoing) and
+    /// [`prepend_any_outgoing`](Self::prepend_any_outgoing); [`off`](Self::off) removes one. Those
+    /// of single sockets stay.
+    pub fn off_any_outgoing(&self) {
+        drop(self.change_listeners(|listeners| listeners.outgoing.clear()));
+    }
+
+    /// How many functions [`on_any_outgoing`](Self::on_any_outgoing) and
+    /// [`prepend_any_outgoing`](Self::prepend_any_outgoing) have added.
+    pub fn listeners_any_outgoing(&self) -> usize {
+        self.handlers().current().listeners.outgoing.len()
+    }
+
     /// Adds a function that every event has to pass before its handlers are called, in the order
     /// of registration; those of the socket come after those of the namespace. It may give the
     /// event another name and other arguments, which is what later middlewares and the handlers
@@ -209,6 +251,24 @@ impl Socket {
         self.add_listener(|listeners| listeners.any.prepend(handler))
     }
 
+    /// Adds a function that is called after an event has been sent to this socket, by itself or in
+    /// a broadcast, after those of the [namespace](Namespace::on_any_outgoing).
+    pub fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
+    ) -> HandlerId {
+        self.add_listener(|listeners| listeners.outgoing.push(Arc::new(listener)))
+    }
+
+    /// The same as [`on_any_outgoing`](Self::on_any_outgoing), but it is called before those that
+    /// this socket has.
+    pub fn prepend_any_outgoing(
+        &self,
+        listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
+    ) -> HandlerId {
+        self.add_listener(|listeners| listeners.outgoing.prepend(Arc::new(listener)))
+    }
+
     /// Adds a function that every event of this socket has to pass, after those of the
     /// [namespace](Namespace::packet_middleware).
     #[doc(alias = "use")]
@@ -235,38 +295,43 @@ impl Socket {
     /// Removes a handler of this socket, of whatever kind. Returns whether it was there. An event
     /// that is being handled right now may still reach it.
     pub fn off(&self, id: HandlerId) -> bool {
-        let removed = self
-            .listeners()
-            .and_then(|it| it.update(|it| it.remove(id)));
-        removed.is_some()
+        let removed = self.change_listeners(|listeners| listeners.remove(id));
+        removed.flatten().is_some()
     }
 
     /// Removes all handlers that this socket has for an event. Those of the namespace stay.
     pub fn off_event(&self, event: &str) {
-        if let Some(listeners) = self.listeners() {
-            drop(listeners.update(|it| it.remove_event(event)));
-        }
+        drop(self.change_listeners(|listeners| listeners.remove_event(event)));
     }
 
     /// Removes the handlers that this socket has for all events. Those of the namespace stay.
     pub fn off_all(&self) {
-        if let Some(listeners) = self.listeners() {
-            drop(listeners.update(|it| it.remove_events()));
-        }
+        drop(self.change_listeners(|listeners| listeners.remove_events()));
     }
 
     /// Removes all handlers that were added by [`on_any`](Self::on_any) and
     /// [`prepend_any`](Self::prepend_any); [`off`](Self::off) removes one. Those of the namespace
     /// stay.
     pub fn off_any(&self) {
-        if let Some(listeners) = self.listeners() {
-            drop(listeners.update(|it| it.any.clear()));
-        }
+        drop(self.change_listeners(|listeners| listeners.any.clear()));
     }
 
     /// How many handlers [`on_any`](Self::on_any) and [`prepend_any`](Self::prepend_any) have
     /// added to this socket.
     pub fn listeners_any(&self) -> usize {
-        self.listeners().map_or(0, |it| it.current().any.len())
+        self.listeners().map_or(0, |it| it.any.len())
+    }
+
+    /// Removes all functions that were added by [`on_any_outgoing`](Self::on_any_outgoing) and
+    /// [`prepend_any_outgoing`](Self::prepend_any_outgoing); [`off`](Self::off) removes one. Those
+    /// of the namespace stay.
+    pub fn off_any_outgoing(&self) {
+        drop(self.change_listeners(|listeners| listeners.outgoing.clear()));
+    }
+
+    /// How many functions [`on_any_outgoing`](Self::on_any_outgoing) and
+    /// [`prepend_any_outgoing`](Self::prepend_any_outgoing) have added to this socket.
+    pub fn listeners_any_outgoing(&self) -> usize {
+        self.listeners().map_or(0, |it| it.outgoing.len())
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -38,6 +38,10 @@ struct Inner {
     server: OnceLock<WeakSocketIo>,
     registry: Registry<Member>,
     handlers: Watched<Handlers>,
+    /// How many of the handlers listen to what is sent.
+    outgoing: AtomicUsize,
+    /// How many such listeners the sockets have of their own.
+    outgoing_of_sockets: AtomicUsize,
     on_error: ErrorHook,
     ack_ids: AtomicU64,
 }
@@ -67,6 +71,8 @@ impl Namespace {
             server: OnceLock::new(),
             registry: Registry::new(),
             handlers: Watched::default(),
+            outgoing: AtomicUsize::new(0),
+            outgoing_of_sockets: AtomicUsize::new(0),
             on_error: ErrorHook::default(),
             ack_ids: AtomicU64::new(0),
         }))
@@ -243,7 +249,31 @@ impl Namespace {
 
     pub(crate) fn change_listeners<R>(&self, change: impl FnOnce(&mut Listeners) -> R) -> R {
         let handlers = &self.0.handlers;
-        handlers.update(|handlers| change(&mut handlers.listeners))
+        let result = handlers.update(|handlers| change(&mut handlers.listeners));
+        self.handlers_changed();
+        result
+    }
+
+    /// Whoever has changed the handlers calls this afterwards.
+    pub(crate) fn handlers_changed(&self) {
+        // Under the lock, so that what the last change made of it stays.
+        self.0.handlers.look(|handlers| {
+            let count = handlers.listeners.outgoing.len();
+            self.0.outgoing.store(count, Ordering::Relaxed);
+        });
+    }
+
+    /// The listeners of a socket have become more, or less.
+    pub(crate) fn count_outgoing(&self, before: usize, after: usize) {
+        let change = after.wrapping_sub(before);
+        let count = &self.0.outgoing_of_sockets;
+        count.fetch_add(change, Ordering::Relaxed);
+    }
+
+    /// Whether anybody listens to what is sent to any of the sockets.
+    pub(crate) fn has_outgoing_listeners(&self) -> bool {
+        let counts = [&self.0.outgoing, &self.0.outgoing_of_sockets];
+        counts.iter().any(|it| it.load(Ordering::Relaxed) > 0)
     }
 
     /// One counter for all sockets: a broadcast asks all its recipients under the same id.

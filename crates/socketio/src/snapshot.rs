@@ -30,6 +30,11 @@ impl<T: Clone> Watched<T> {
         current.clone()
     }
 
+    /// Looks at the value under the lock: nobody changes it meanwhile.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The value as it is now, to be looked at often.
     pub(crate) fn snapshot(&self) -> Snapshot<T> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);

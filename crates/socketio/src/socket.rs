@@ -24,6 +24,7 @@ use crate::{
     error::HandlerError,
     handler::{Event, Handler, HandlerId, IntoReply, Listeners},
     namespace::Member,
+    outgoing,
     snapshot::Watched,
 };
 
@@ -134,6 +135,7 @@ impl Socket {
         if self.state() <= CONNECTED {
             let name = self.namespace().name();
             self.conn().send(encode::event(name, None, event, args)?);
+            outgoing::notify(self, event, args);
         }
         Ok(())
     }
@@ -291,6 +293,7 @@ impl Socket {
         pending.insert(id, sender);
         drop(rare);
         self.conn().send(packet);
+        outgoing::notify(self, event, args);
         Ok((id, answer))
     }
 
@@ -369,9 +372,13 @@ impl Socket {
         matches!(self.state(), KICKED | KICKED_OUT)
     }
 
-    /// The socket's own handlers, if it has any.
-    pub(crate) fn listeners(&self) -> Option<&Watched<Listeners>> {
-        Some(self.0.extras.get()?.listeners.get()?)
+    /// The socket's own handlers, if it has had any.
+    pub(crate) fn listeners(&self) -> Option<Arc<Listeners>> {
+        self.table().map(Watched::current)
+    }
+
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.table().is_some()
     }
 
     /// Adds a handler of this socket's own, unless none will be called any more: it may hold the
@@ -382,8 +389,16 @@ impl Socket {
         let _rare = self.rare();
         match self.state() {
             GONE => HandlerId::next(),
-            _ => table.update(add),
+            _ => self.change(table, add),
         }
+    }
+
+    /// Changes the socket's own handlers, if it has any.
+    pub(crate) fn change_listeners<R>(
+        &self,
+        change: impl FnOnce(&mut Listeners) -> R,
+    ) -> Option<R> {
+        Some(self.change(self.table()?, change))
     }
 
     /// Drops the socket's own handlers, for good.
@@ -391,9 +406,21 @@ impl Socket {
         let rare = self.rare();
         self.0.state.store(GONE, Ordering::Release);
         drop(rare);
-        if let Some(table) = self.listeners() {
-            drop(table.update(std::mem::take));
-        }
+        drop(self.change_listeners(std::mem::take));
+    }
+
+    fn table(&self) -> Option<&Watched<Listeners>> {
+        Some(self.0.extras.get()?.listeners.get()?)
+    }
+
+    fn change<R>(&self, table: &Watched<Listeners>, change: impl FnOnce(&mut Listeners) -> R) -> R {
+        table.update(|listeners| {
+            let before = listeners.outgoing.len();
+            let result = change(listeners);
+            let after = listeners.outgoing.len();
+            self.namespace().count_outgoing(before, after);
+            result
+        })
     }
 
     pub(crate) fn report(&self, event: Option<&str>, error: HandlerError) {

@@ -26,7 +26,6 @@ use crate::{
     handler::{self, Disconnect, Event, EventHandler, HandlerId},
     handshake::auth_of_query,
     in_flight::{Done, InFlight, Work},
-    snapshot::Watched,
 };
 
 /// One connection, with a socket in each namespace that the client has joined.
@@ -229,7 +228,7 @@ impl Client {
         } = self;
         let slot = &mut slots[at];
         let handlers = slot.handlers.refresh(slot.namespace.handlers());
-        let own = event.socket.listeners().map(Watched::current);
+        let own = event.socket.listeners();
         let any = own.iter().flat_map(|own| own.any.iter());
         for handler in handlers.listeners.any.iter().chain(any) {
             if let Some(task) = handler(&event) {
@@ -277,10 +276,10 @@ impl Client {
         let handlers = slot.handlers.refresh(slot.namespace.handlers());
         run(handlers.listeners.events(&event.name));
         if let Some(own) = event.socket.listeners() {
-            run(own.current().events(&event.name));
+            run(own.events(&event.name));
         }
         if unhandled {
-            let own = event.socket.listeners().map(Watched::current);
+            let own = event.socket.listeners();
             let own = own.iter().flat_map(|own| own.fallbacks.iter());
             for handler in handlers.listeners.fallbacks.iter().chain(own) {
                 if let Some(task) = handler(event) {
@@ -292,7 +291,7 @@ impl Client {
 
     fn run_disconnect(&mut self, socket: Socket, reason: DisconnectReason, cx: &mut Context<'_>) {
         let handlers = socket.namespace().handlers().current();
-        let own = socket.listeners().map(Watched::current);
+        let own = socket.listeners();
         // They may hold the socket.
         socket.drop_listeners();
         let context = Disconnect { socket, reason };

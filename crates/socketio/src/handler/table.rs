@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{Connect, Disconnect, Erased, Event, Middleware, PacketMiddleware};
+use crate::outgoing::OutgoingListener;
 
 /// A handler that has been added: what [`Namespace::off`](crate::Namespace::off) and
 /// [`Socket::off`](crate::Socket::off) remove. No two handlers of a program have the same.
@@ -44,6 +45,8 @@ pub(crate) struct Listeners {
     events: HashMap<Box<str>, List<EventHandler>>,
     /// Called for events that nobody else handles.
     pub(crate) fallbacks: List<Erased<Event>>,
+    /// Told what is sent.
+    pub(crate) outgoing: List<OutgoingListener>,
     pub(crate) disconnect: List<Erased<Disconnect>>,
 }
 
@@ -73,6 +76,7 @@ impl Listeners {
         self.remove_event_handler(id)
             .or_else(|| self.any.remove(id))
             .or_else(|| self.fallbacks.remove(id))
+            .or_else(|| self.outgoing.remove(id))
             .or_else(|| self.disconnect.remove(id))
     }
 

@@ -10,6 +10,7 @@ mod events;
 mod lifetimes;
 mod old_clients;
 mod order;
+mod outgoing;
 mod packet_middleware;
 mod peer;
 mod races;
