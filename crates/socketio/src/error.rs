@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs};
 
-use crate::Socket;
+use crate::{Namespace, Socket};
 
 /// Any error. What handlers return is turned into this.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -241,6 +241,11 @@ impl<'a> ErrorReport<'a> {
     /// The socket; none if the client had joined no namespace.
     pub fn socket(&self) -> Option<&'a Socket> {
         self.socket
+    }
+
+    /// The namespace; none if the client had joined no namespace.
+    pub fn namespace(&self) -> Option<&'a Namespace> {
+        self.socket.map(Socket::namespace)
     }
 
     /// The event that was being handled, if it was one.

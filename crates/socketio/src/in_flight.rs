@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -11,7 +12,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use crate::{
     ConnectError, Socket,
-    handler::{Admission, Event, Passage, Task},
+    handler::{Admission, Disconnect, Event, Farewell, Listeners, Passage, Task},
 };
 
 /// The handlers of one connection that did not finish when they were first polled.
@@ -28,6 +29,8 @@ pub(crate) struct InFlight {
 pub(crate) enum Work {
     /// A handler of an event or of a disconnection.
     Event(Task),
+    /// Handlers for that a socket is disconnecting.
+    Disconnecting(Farewell),
     /// An event in packet middlewares.
     Pass(Passage, Socket),
     /// A connection handler.
@@ -39,6 +42,7 @@ pub(crate) enum Work {
 /// What has finished.
 pub(crate) enum Done {
     Event,
+    Disconnecting(Disconnect, Option<Arc<Listeners>>),
     Pass(Socket, Option<Event>),
     Connect(Socket),
     Admit(Socket, Result<(), ConnectError>),
@@ -68,7 +72,7 @@ impl InFlight {
         match Pin::new(&mut work).poll(cx) {
             Poll::Ready(done) => Some(done),
             Poll::Pending => {
-                self.events += usize::from(matches!(work, Work::Event(_) | Work::Pass(..)));
+                self.events += usize::from(work.is_bounded());
                 self.parked.get_or_insert_default().push(work);
                 None
             }
@@ -80,7 +84,7 @@ impl InFlight {
         let parked = self.parked.as_mut()?;
         match parked.poll_next_unpin(cx) {
             Poll::Ready(Some(done)) => {
-                self.events -= usize::from(matches!(done, Done::Event | Done::Pass(..)));
+                self.events -= usize::from(done.was_bounded());
                 if parked.is_empty() {
                     self.parked = None;
                 }
@@ -88,6 +92,18 @@ impl InFlight {
             }
             Poll::Ready(None) | Poll::Pending => None,
         }
+    }
+}
+
+impl Work {
+    fn is_bounded(&self) -> bool {
+        !matches!(self, Work::Connect(..) | Work::Admit(..))
+    }
+}
+
+impl Done {
+    fn was_bounded(&self) -> bool {
+        !matches!(self, Done::Connect(_) | Done::Admit(..))
     }
 }
 
@@ -99,6 +115,10 @@ impl Future for Work {
             Work::Event(task) => {
                 ready!(task.as_mut().poll(cx));
                 Done::Event
+            }
+            Work::Disconnecting(farewell) => {
+                let (context, own) = ready!(farewell.as_mut().poll(cx));
+                Done::Disconnecting(context, own)
             }
             Work::Pass(passage, socket) => {
                 let event = ready!(passage.as_mut().poll(cx));

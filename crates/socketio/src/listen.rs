@@ -47,6 +47,33 @@ impl Namespace {
         drop(self.change_listeners(|listeners| listeners.remove_events()));
     }
 
+    /// Adds a handler that is called for every socket when it has been disconnected and
+    /// [`Socket::rooms`] still tells the rooms that it was in. Handlers of
+    /// [`on_disconnect`](Self::on_disconnect) come after that: they wait until these are done.
+    ///
+    /// All events that came before have been given to their handlers. The socket itself is reached
+    /// by no broadcast any more, so `socket.to(room)` reaches the others in the room.
+    ///
+    /// ```
+    /// use socketio::{BoxError, Socket, SocketIo};
+    ///
+    /// let io = SocketIo::new();
+    /// io.of("/").on_disconnecting(async |socket: Socket| {
+    ///     for room in socket.rooms() {
+    ///         socket.to(&room).emit("user left", &socket.id())?;
+    ///     }
+    ///     Ok::<_, BoxError>(())
+    /// });
+    /// ```
+    pub fn on_disconnecting<H, T>(&self, handler: H) -> &Self
+    where
+        H: Handler<Disconnect, T, Output: IntoResult>,
+    {
+        let handler = handler::erase(handler);
+        self.change_listeners(|listeners| listeners.disconnecting.push(handler));
+        self
+    }
+
     /// Adds a handler for events that no other handler is for, neither here nor at the socket
     /// itself. What it returns is the answer, as with any handler; without a fallback such events
     /// stay unanswered.
@@ -278,6 +305,17 @@ impl Socket {
     {
         let middleware = handler::erase_packet_middleware(middleware);
         self.add_listener(|listeners| listeners.packet_middlewares.push(middleware));
+    }
+
+    /// Adds a handler that is called when this socket has been disconnected and
+    /// [`rooms`](Self::rooms) still tells the rooms that it was in, after those of the
+    /// [namespace](Namespace::on_disconnecting).
+    pub fn on_disconnecting<H, T>(&self, handler: H) -> HandlerId
+    where
+        H: Handler<Disconnect, T, Output: IntoResult>,
+    {
+        let handler = handler::erase(handler);
+        self.add_listener(|listeners| listeners.disconnecting.push(handler))
     }
 
     /// Adds a handler that is called after this socket has been disconnected, after those of the

@@ -52,8 +52,9 @@ struct Inner {
 #[derive(Default)]
 struct Rare {
     pending_acks: HashMap<u64, oneshot::Sender<Args>>,
-    /// Rooms joined before the socket was connected.
-    early_rooms: Vec<Room>,
+    /// Rooms joined before the socket was connected; or those that it was in when it was
+    /// disconnected, as long as handlers for that look at them.
+    rooms: Vec<Room>,
 }
 
 /// What applications may add to a socket.
@@ -167,7 +168,7 @@ impl Socket {
         let mut rare = self.rare();
         match self.state() {
             CONNECTING => {
-                let early = &mut rare.get_or_insert_default().early_rooms;
+                let early = &mut rare.get_or_insert_default().rooms;
                 for room in rooms {
                     if !early.contains(&room) {
                         early.push(room);
@@ -186,7 +187,7 @@ impl Socket {
     pub fn leave(&self, room: &str) {
         let mut rare = self.rare();
         match (self.state(), &mut *rare) {
-            (CONNECTING, Some(rare)) => rare.early_rooms.retain(|early| **early != *room),
+            (CONNECTING, Some(rare)) => rare.rooms.retain(|early| **early != *room),
             (CONNECTED, _) => {
                 self.namespace().registry().leave(self.id(), room);
             }
@@ -194,13 +195,14 @@ impl Socket {
         }
     }
 
-    /// The rooms that the socket is in, its own first. None after it was disconnected.
+    /// The rooms that the socket is in, its own first. None after it was disconnected, except for
+    /// [`on_disconnecting`](Namespace::on_disconnecting).
     pub fn rooms(&self) -> Vec<Room> {
         let rare = self.rare();
         match (&*rare, self.state()) {
-            (Some(rare), CONNECTING) => rare.early_rooms.clone(),
             (_, CONNECTED) => self.namespace().registry().rooms_of(self.id()),
-            _ => Vec::new(),
+            (Some(rare), _) => rare.rooms.clone(),
+            (None, _) => Vec::new(),
         }
     }
 
@@ -333,7 +335,7 @@ impl Socket {
         let registry = self.namespace().registry();
         registry.insert(self.0.id.clone(), Member::new(self));
         if let Some(rare) = rare.take() {
-            registry.join(self.id(), rare.early_rooms);
+            registry.join(self.id(), rare.rooms);
         }
         self.0.state.store(CONNECTED, Ordering::Release);
     }
@@ -440,12 +442,29 @@ impl Socket {
         if was.is_err() {
             return false;
         }
+        let left = self.leaves_rooms_behind().then(|| Rare {
+            rooms: self.namespace().registry().rooms_of(self.id()),
+            ..Rare::default()
+        });
         self.namespace().registry().remove(self.id());
         // Whoever waits for an answer hears that there will be none.
-        let pending = rare.take();
+        let pending = std::mem::replace(&mut *rare, left.map(Box::new));
         drop(rare);
         drop(pending);
         true
+    }
+
+    /// Whether handlers will look at the rooms that the socket was in.
+    fn leaves_rooms_behind(&self) -> bool {
+        let looks = |listeners: &Listeners| listeners.disconnecting.len() > 0;
+        let handlers = self.namespace().handlers();
+        handlers.look(|handlers| looks(&handlers.listeners))
+            || self.table().is_some_and(|table| table.look(looks))
+    }
+
+    /// Those that the socket was in when it was disconnected.
+    pub(crate) fn forget_rooms(&self) {
+        *self.rare() = None;
     }
 
     fn state(&self) -> u8 {

@@ -53,6 +53,7 @@ impl Client {
     pub(super) fn done(&mut self, done: Done, cx: &mut Context<'_>) {
         match done {
             Done::Event => {}
+            Done::Disconnecting(context, own) => self.disconnected(&context, own.as_deref(), cx),
             Done::Admit(socket, Ok(())) => self.admitted(&socket, cx),
             Done::Admit(socket, Err(error)) => self.refused(&socket, &error),
             Done::Connect(socket) => {

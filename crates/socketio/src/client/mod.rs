@@ -13,6 +13,7 @@ use std::{
 };
 
 use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
+use futures_util::future::join_all;
 use socketio_proto::{Args, Decoder, Packet, PacketKind, connect::split_namespace_query};
 use tokio::time::Sleep;
 
@@ -23,7 +24,7 @@ use self::{
 use crate::{
     DisconnectReason, Socket, SocketIo, Str,
     ack::AckRequest,
-    handler::{self, Disconnect, Event, EventHandler, HandlerId},
+    handler::{self, Disconnect, Event, EventHandler, HandlerId, Listeners, Task},
     handshake::auth_of_query,
     in_flight::{Done, InFlight, Work},
 };
@@ -144,7 +145,8 @@ impl Client {
         let left = socket.left();
         if left {
             let reason = DisconnectReason::ClientNamespaceDisconnect;
-            self.waiting.push(Item::Ended(socket.clone(), reason));
+            let context = Disconnect::new(socket.clone(), reason);
+            self.waiting.push(Item::Ended(context));
         }
         left
     }
@@ -189,7 +191,7 @@ impl Client {
                         let socket = socket.clone();
                         self.slots.swap_remove(at);
                         let reason = DisconnectReason::ClientNamespaceDisconnect;
-                        self.run_disconnect(socket, reason, cx);
+                        self.run_disconnect(Disconnect::new(socket, reason), cx);
                     }
                 }
                 PacketKind::Empty => {}
@@ -289,15 +291,38 @@ impl Client {
         }
     }
 
-    fn run_disconnect(&mut self, socket: Socket, reason: DisconnectReason, cx: &mut Context<'_>) {
-        let handlers = socket.namespace().handlers().current();
-        let own = socket.listeners();
+    /// A socket's turn to hear that it has been disconnected.
+    fn run_disconnect(&mut self, context: Disconnect, cx: &mut Context<'_>) {
+        let own = context.socket.listeners();
         // They may hold the socket.
-        socket.drop_listeners();
-        let context = Disconnect { socket, reason };
-        let own = own.iter().flat_map(|own| own.disconnect.iter());
-        for handler in handlers.listeners.disconnect.iter().chain(own) {
-            if let Some(task) = handler(&context) {
+        context.socket.drop_listeners();
+        let handlers = context.socket.namespace().handlers().current();
+        let of_socket = own.iter().flat_map(|own| own.disconnecting.iter());
+        let all = handlers.listeners.disconnecting.iter().chain(of_socket);
+        let tasks: Vec<Task> = all.filter_map(|handler| handler(&context)).collect();
+        if tasks.is_empty() {
+            return self.disconnected(&context, own.as_deref(), cx);
+        }
+        let farewell = Box::pin(async move {
+            join_all(tasks).await;
+            (context, own)
+        });
+        if let Some(done) = self.in_flight.start(Work::Disconnecting(farewell), cx) {
+            self.done(done, cx);
+        }
+    }
+
+    fn disconnected(
+        &mut self,
+        context: &Disconnect,
+        own: Option<&Listeners>,
+        cx: &mut Context<'_>,
+    ) {
+        context.socket.forget_rooms();
+        let handlers = context.socket.namespace().handlers().current();
+        let of_socket = own.iter().flat_map(|own| own.disconnect.iter());
+        for handler in handlers.listeners.disconnect.iter().chain(of_socket) {
+            if let Some(task) = handler(context) {
                 self.in_flight.start(Work::Event(task), cx);
             }
         }
@@ -325,13 +350,15 @@ impl Client {
                     if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_of(&socket)) {
                         slot.stage = Stage::Kicked(None);
                     }
-                    self.run_disconnect(socket, DisconnectReason::ServerNamespaceDisconnect, cx);
+                    let reason = DisconnectReason::ServerNamespaceDisconnect;
+                    self.run_disconnect(Disconnect::new(socket, reason), cx);
                 }
-                Some(Item::Ended(socket, reason)) => {
+                Some(Item::Ended(context)) => {
                     // Not if the client had left by itself just before.
-                    if let Some(slot) = self.slots.iter().position(|slot| slot.is_of(&socket)) {
+                    let mut slots = self.slots.iter();
+                    if let Some(slot) = slots.position(|slot| slot.is_of(&context.socket)) {
                         self.slots.swap_remove(slot);
-                        self.run_disconnect(socket, reason, cx);
+                        self.run_disconnect(context, cx);
                     }
                 }
                 None => {}
@@ -385,7 +412,7 @@ impl Connection for Client {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
-            self.close_by_force();
+            self.close_by_force(None);
         }
         while let Some(done) = self.in_flight.poll_finished(cx) {
             self.done(done, cx);
@@ -399,7 +426,7 @@ impl Connection for Client {
     }
 
     fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
-        self.end(reason.into());
+        self.end(reason.into(), None);
     }
 }
 

@@ -24,16 +24,31 @@ pub struct Connect {
 }
 
 /// A socket has been disconnected.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Disconnect {
     pub(crate) socket: Socket,
     pub(crate) reason: DisconnectReason,
+    pub(crate) description: Option<Arc<str>>,
 }
 
 impl Disconnect {
+    pub(crate) fn new(socket: Socket, reason: DisconnectReason) -> Self {
+        Self {
+            socket,
+            reason,
+            description: None,
+        }
+    }
+
     /// Why.
     pub fn reason(&self) -> DisconnectReason {
         self.reason
+    }
+
+    /// More about the reason, for a log: what was wrong with a packet that could not be decoded.
+    /// Usually there is nothing to say.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
     }
 }
 

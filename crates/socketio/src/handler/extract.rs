@@ -169,6 +169,15 @@ impl FromContext<Disconnect> for DisconnectReason {
     }
 }
 
+/// All of the disconnection.
+impl FromContext<Disconnect> for Disconnect {
+    type Rejection = Infallible;
+
+    fn from_context(context: &Disconnect) -> Result<Self, Infallible> {
+        Ok(context.clone())
+    }
+}
+
 /// The arguments of the event, as a type.
 ///
 /// A tuple takes several arguments, `()` none, everything else the first; [`bytes::Bytes`] takes

@@ -90,6 +90,11 @@ impl_handler!(T1 T2 T3 T4 T5 T6 T7 T8);
 /// A handler at work. Whatever comes of it has been told to whom it concerns when it is done.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Handlers for that a socket is disconnecting, at work. Gives what the handlers for that it has
+/// been disconnected need, with those of them that were the socket's own.
+pub(crate) type Farewell =
+    Pin<Box<dyn Future<Output = (Disconnect, Option<Arc<Listeners>>)> + Send>>;
+
 /// A middleware at work.
 pub(crate) type Admission = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
 

@@ -47,6 +47,7 @@ pub(crate) struct Listeners {
     pub(crate) fallbacks: List<Erased<Event>>,
     /// Told what is sent.
     pub(crate) outgoing: List<OutgoingListener>,
+    pub(crate) disconnecting: List<Erased<Disconnect>>,
     pub(crate) disconnect: List<Erased<Disconnect>>,
 }
 
@@ -77,6 +78,7 @@ impl Listeners {
             .or_else(|| self.any.remove(id))
             .or_else(|| self.fallbacks.remove(id))
             .or_else(|| self.outgoing.remove(id))
+            .or_else(|| self.disconnecting.remove(id))
             .or_else(|| self.disconnect.remove(id))
     }
 
