@@ -34,7 +34,8 @@ fn watched() -> (SocketIo, Log) {
 
 #[tokio::test]
 async fn rooms_are_there_while_disconnecting_and_gone_when_disconnected() {
-    let ends: [(fn(&mut Peer), &str); 4] = [
+    type End = (fn(&mut Peer), &'static str);
+    let ends: [End; 4] = [
         (|peer| peer.send("1"), "client namespace disconnect"),
         (
             |peer| {
