@@ -22,6 +22,7 @@
 //! | write handlers | [`handler`] |
 //! | let clients in or not | [`Namespace::middleware`] |
 //! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
+//! | let namespaces come to be on demand | [`SocketIo::of_dynamic`] |
 //! | wait for an answer | [`Socket::emit_with_ack`] |
 //! | set limits and options | [`Builder`], [`Config`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
@@ -42,12 +43,14 @@
 mod ack;
 mod broadcast;
 mod client;
+mod dynamic;
 mod error;
 mod extensions;
 pub mod handler;
 mod handshake;
 mod in_flight;
 mod namespace;
+mod namespaces;
 mod reason;
 mod server;
 mod snapshot;
@@ -65,6 +68,7 @@ pub use self::{
     ack::AckFuture,
     broadcast::{BroadcastOperator, IntoRooms, Volatile},
     client::Client,
+    dynamic::{NamespaceMatcher, ParentBroadcastOperator, ParentNamespace},
     error::{AckError, BoxError, ConnectError, EmitError, ErrorReply, ErrorReport, HandlerError},
     extensions::Extensions,
     handshake::Handshake,

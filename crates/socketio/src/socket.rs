@@ -24,6 +24,7 @@ use crate::{
     error::HandlerError,
     handler::{self, Event, Events, Handler, IntoReply},
     namespace::Member,
+    namespaces::Seat,
     snapshot::Watched,
 };
 
@@ -73,7 +74,9 @@ const KICKED: u8 = 3;
 const KICKED_OUT: u8 = 4;
 
 impl Socket {
-    pub(crate) fn new(namespace: Namespace, session: SessionHandle, handshake: Handshake) -> Self {
+    /// A socket that is about to be connected. The seat is its, until it leaves or is refused.
+    pub(crate) fn new(seat: Seat, session: SessionHandle, handshake: Handshake) -> Self {
+        let namespace = seat.into_namespace();
         Self(Arc::new(Inner {
             id: new_id(&session, namespace.name()),
             namespace,
@@ -341,10 +344,13 @@ impl Socket {
     /// A middleware has refused the client, or its connection is gone.
     pub(crate) fn refuse(&self) {
         let mut rare = self.rare();
-        self.0.state.store(LEFT, Ordering::Release);
+        let was = self.0.state.swap(LEFT, Ordering::AcqRel);
         *rare = None;
         drop(rare);
         self.drop_handlers();
+        if was == CONNECTING {
+            self.namespace().leave_seat();
+        }
     }
 
     /// The client has left, or its connection is gone. `false` if the socket was not connected.
@@ -401,6 +407,7 @@ impl Socket {
         let pending = rare.take();
         drop(rare);
         drop(pending);
+        self.namespace().leave_seat();
         true
     }
 

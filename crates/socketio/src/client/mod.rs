@@ -2,6 +2,7 @@
 
 mod close;
 mod join;
+mod search;
 mod slot;
 mod waiting;
 
@@ -17,6 +18,7 @@ use socketio_proto::{Args, Decoder, Packet, PacketKind, connect::split_namespace
 use tokio::time::Sleep;
 
 use self::{
+    search::Searches,
     slot::{Slot, Stage},
     waiting::{Item, Waiting},
 };
@@ -56,6 +58,7 @@ pub struct Client {
     decoder: Decoder,
     /// Usually one.
     slots: Vec<Slot>,
+    searches: Searches,
     in_flight: InFlight,
     waiting: Waiting,
     /// While no namespace was joined.
@@ -76,6 +79,7 @@ impl Client {
         Self {
             decoder: Decoder::new(options.limits),
             slots: Vec::new(),
+            searches: Searches::default(),
             in_flight: InFlight::new(options.max_in_flight),
             waiting: Waiting::default(),
             deadline: Some(Box::pin(deadline)),
@@ -171,7 +175,9 @@ impl Client {
         let Packet { nsp, kind } = packet;
         let Some(at) = self.position(&nsp) else {
             return match kind {
-                PacketKind::Connect { auth } => self.join(&nsp, auth.map(copy), cx),
+                PacketKind::Connect { auth } if !self.searches.contains(&nsp) => {
+                    self.join(&nsp, auth.map(copy), cx);
+                }
                 _ => self.violation(&nsp),
             };
         };
@@ -334,11 +340,14 @@ impl Connection for Client {
         {
             self.close_by_force();
         }
+        while let Some(found) = self.searches.poll_found(cx) {
+            self.found(found, cx);
+        }
         while let Some(done) = self.in_flight.poll_finished(cx) {
             self.done(done, cx);
         }
         self.drain(cx);
-        if self.in_flight.is_empty() && self.waiting.is_empty() {
+        if self.in_flight.is_empty() && self.waiting.is_empty() && self.searches.len() == 0 {
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -16,7 +16,7 @@ use futures_util::FutureExt as _;
 
 pub use self::{
     context::{Connect, Context, Disconnect, Event},
-    extract::{AckSender, Auth, Data, EventName, FromContext, Query, State, TryData},
+    extract::{AckSender, Auth, Data, EventName, FromContext, Params, Query, State, TryData},
     reply::{Answer, IntoReply, IntoResult, Reply},
 };
 use crate::{
@@ -116,8 +116,11 @@ impl Events {
     where
         H: Handler<Event, T, Output: IntoReply>,
     {
-        let handlers = self.0.entry(event.into()).or_default();
-        handlers.push(erase_event(handler));
+        self.push(event, erase_event(handler));
+    }
+
+    pub(crate) fn push(&mut self, event: &str, handler: Erased<Event>) {
+        self.0.entry(event.into()).or_default().push(handler);
     }
 
     pub(crate) fn get(&self, event: &str) -> &[Erased<Event>] {
@@ -154,7 +157,7 @@ pub(crate) fn check_name(event: &str) {
     );
 }
 
-fn erase_event<H, T>(handler: H) -> Erased<Event>
+pub(crate) fn erase_event<H, T>(handler: H) -> Erased<Event>
 where
     H: Handler<Event, T, Output: IntoReply>,
 {

@@ -5,6 +5,7 @@ mod acks;
 mod broadcast;
 mod connect;
 mod disconnect;
+mod dynamic;
 mod events;
 mod lifetimes;
 mod old_clients;
