@@ -4,6 +4,7 @@ mod close;
 mod join;
 mod search;
 mod slot;
+mod url;
 mod waiting;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 };
 
 use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
-use socketio_proto::{Args, Decoder, Packet, PacketKind, connect::split_namespace_query};
+use socketio_proto::{Args, Decoder, Packet, PacketKind};
 use tokio::time::Sleep;
 
 use self::{
@@ -116,15 +117,14 @@ impl Client {
 
     /// A packet has arrived.
     fn take(&mut self, mut packet: Packet, cx: &mut Context<'_>) {
-        if self.session.version() == Version::V3
-            && let Packet {
-                nsp,
-                kind: PacketKind::Connect { auth },
-            } = &mut packet
-        {
-            let (name, query) = split_namespace_query(nsp);
-            *auth = auth_of_query(query).map(|it| it.into_string().into());
-            *nsp = name.into();
+        if self.session.version() == Version::V3 {
+            let (name, query) = url::parse(&packet.nsp);
+            if let PacketKind::Connect { auth } = &mut packet.kind {
+                *auth = auth_of_query(query).map(|it| it.into_string().into());
+            }
+            if *name != *packet.nsp {
+                packet.nsp = (*name).into();
+            }
         }
         if self.must_wait(&packet) {
             if packet.kind == PacketKind::Disconnect && self.leave_at_once(&packet.nsp) {

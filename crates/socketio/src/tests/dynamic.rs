@@ -653,6 +653,9 @@ async fn a_child_that_was_removed_comes_to_be_again() {
     peer.send(r#"2/room/1,1["e"]"#);
     assert_eq!(peer.received_one(), r#"3/room/1,1["still there"]"#);
     assert!(old != io.of("/room/1") && old.is_empty());
+    // whoever says so late does not mean its successor
+    io.vacated(&old);
+    assert_eq!(io.namespace("/room/1").map(|it| it.len()), Some(1));
     assert_eq!(log.take(), ["/room/1", "/room/1"]);
 }
 
