@@ -74,14 +74,14 @@ impl Namespaces {
     }
 
     /// Calls a function with the children while none can come to be. It must not call back.
-    pub(crate) fn with_children_of(
+    pub(crate) fn with_children_of<R>(
         &self,
         parent: &ParentNamespace,
-        f: impl FnOnce(&mut dyn Iterator<Item = &Namespace>),
-    ) {
+        f: impl FnOnce(&mut dyn Iterator<Item = &Namespace>) -> R,
+    ) -> R {
         let table = self.write();
         let children = table.by_name.values();
-        f(&mut children.filter(|it| it.parent() == Some(parent)));
+        f(&mut children.filter(|it| it.parent() == Some(parent)))
     }
 
     /// A seat in a namespace that there is.

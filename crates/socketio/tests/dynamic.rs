@@ -8,7 +8,7 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Log, Running};
+use common::{A_MOMENT, Log, Running, writable};
 use socketio::{Builder, ConnectError, NamespaceMatcher, SocketIo};
 use testkit::{TIME_LIMIT, within};
 use tokio::sync::Semaphore;
@@ -161,4 +161,31 @@ async fn a_predicate_that_never_answers_does_not_hold_up_the_end_of_the_server()
     log.lines(1).await;
     tokio::join!(running.io.close(), ws.recv_close());
     assert_eq!(log.lines(1).await, ["dropped"]);
+}
+
+#[tokio::test]
+async fn volatile_events_reach_children_whose_clients_can_take_them() {
+    let running = Running::start(SocketIo::new()).await;
+    let parent = running.io.of_dynamic("/chat/{id}");
+    let mut ws = running.ws().await;
+    ws.text("40/chat/1,").await;
+    let json = ws.recv_text().await.replace("40/chat/1,", "");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let chat = running.io.of("/chat/1");
+    let socket = chat.socket(json["sid"].as_str().unwrap()).unwrap();
+
+    writable(&socket).await;
+    chat.emit("regular", &()).unwrap();
+    chat.volatile().emit("lost", &()).unwrap();
+    assert_eq!(ws.recv_text().await, r#"42/chat/1,["regular"]"#);
+    ws.silence(A_MOMENT).await;
+    writable(&socket).await;
+    chat.volatile().emit("taken", &()).unwrap();
+    assert_eq!(ws.recv_text().await, r#"42/chat/1,["taken"]"#);
+    writable(&socket).await;
+    parent.volatile().emit("all", &()).unwrap();
+    parent.volatile().emit("lost", &()).unwrap();
+    parent.emit("end", &()).unwrap();
+    assert_eq!(ws.recv_text().await, r#"42/chat/1,["all"]"#);
+    assert_eq!(ws.recv_text().await, r#"42/chat/1,["end"]"#);
 }
