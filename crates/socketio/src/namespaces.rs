@@ -89,6 +89,15 @@ impl Namespaces {
         self.read().by_name.get(name).map(Seat::take)
     }
 
+    /// A seat in a namespace that clients can come into right now.
+    pub(crate) fn open_seat(&self, name: &str) -> Option<Seat> {
+        let table = self.read();
+        let namespace = table.by_name.get(name)?;
+        // Not one to be given back: whoever gives back the last one has the namespace removed.
+        let is_open = namespace.announced().initialized();
+        is_open.then(|| Seat::take(namespace))
+    }
+
     /// The namespace with this name, and whether it was made.
     pub(crate) fn get_or_make(
         &self,

@@ -177,7 +177,7 @@ impl SocketIo {
         parent
     }
 
-    /// The namespace with this name, if there is one.
+    /// The namespace with this name, slash and all, if there is one.
     pub fn namespace(&self, name: &str) -> Option<Namespace> {
         self.0.namespaces.get(name)
     }
@@ -316,8 +316,7 @@ impl SocketIo {
 
     /// A seat in a namespace that clients can join right now.
     pub(crate) fn seat(&self, name: &str) -> Option<Seat> {
-        let seat = self.0.namespaces.seat(name)?;
-        seat.namespace().announced().initialized().then_some(seat)
+        self.0.namespaces.open_seat(name)
     }
 
     /// A seat for a client in the namespace that it asks for, which may come to be now.
@@ -517,9 +516,12 @@ impl Builder {
         self
     }
 
-    /// How many [dynamic](SocketIo::of_dynamic) namespaces clients can bring into being. Beyond
-    /// that each new one takes the place of one that nobody is in, and if there is none the client
-    /// is refused with `Too many namespaces`. Default: 10,000, each of which takes about 6 KB.
+    /// How many [dynamic](SocketIo::of_dynamic) namespaces there may be when a client brings
+    /// another one into being. Beyond that the new one takes the place of one that everybody has
+    /// left, and if there is none the client is refused with `Too many namespaces`. Default:
+    /// 10,000, each of which takes about 6 KB.
+    ///
+    /// Those that the application makes count, but it may make any number.
     pub fn max_dynamic_namespaces(mut self, count: usize) -> Self {
         self.options.max_dynamic_namespaces = count;
         self
@@ -531,8 +533,9 @@ impl Builder {
     /// removed. Default: false, so it stays until its place is
     /// [needed](Self::max_dynamic_namespaces).
     ///
-    /// What was registered with the removed namespace itself, and not with its parent, goes with
-    /// it; [`on_new_namespace`](SocketIo::on_new_namespace) is the place to do it again.
+    /// A [`Namespace`] that was removed reaches nobody any more. What was registered with it, and
+    /// not with its parent, is gone; [`on_new_namespace`](SocketIo::on_new_namespace) is the place
+    /// to do it again.
     pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
         self.options.cleanup_empty_child_namespaces = cleanup;
         self

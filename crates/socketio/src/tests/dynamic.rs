@@ -500,7 +500,7 @@ async fn a_hook_may_use_the_server_and_may_panic() {
 
 #[tokio::test]
 async fn nobody_comes_in_before_the_hook_is_done() {
-    let (io, log) = server();
+    let (io, log) = cleaning();
     let (entered, leave) = (
         Arc::new(Semaphore::new(0)),
         Arc::new(std::sync::Barrier::new(2)),
@@ -521,11 +521,13 @@ async fn nobody_comes_in_before_the_hook_is_done() {
     let mut gone = Peer::open(&io).await;
     gone.send("0/room/1,");
     drop(gone);
+    assert!(io.namespace("/room/1").is_some(), "one still waits");
     assert!(peer.received().is_empty());
     leave.wait();
-    making.join().unwrap();
+    let room = making.join().unwrap();
     peer.settle().await;
     peer.joined("/room/1");
+    assert_eq!(room.len(), 1);
     assert_eq!(log.take(), ["hook 0", "connected"]);
 }
 
@@ -713,7 +715,7 @@ async fn one_that_nobody_is_in_makes_place() {
     peer.send("0/room/5,");
     assert_eq!(peer.received_one(), too_many("/room/5"));
     assert_eq!(names(&rooms.children()), ["/room/3", "/room/4"]);
-    // what the application makes is not counted against it
+    // the application is not bound
     io.of("/room/6");
     io.of("/static");
     peer.join("/static");
