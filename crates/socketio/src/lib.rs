@@ -22,6 +22,7 @@
 //! | write handlers | [`handler`] |
 //! | let clients in or not | [`Namespace::middleware`] |
 //! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
+//! | let namespaces come to be on demand | [`SocketIo::of_dynamic`] |
 //! | wait for an answer | [`Socket::emit_with_ack`] |
 //! | set limits and options | [`Builder`], [`Config`] |
 //! | talk to clients with another parser | [`parser`] |
@@ -45,6 +46,7 @@ mod acks;
 mod broadcast;
 mod client;
 mod delivery;
+mod dynamic;
 mod emitter;
 mod error;
 mod extensions;
@@ -53,6 +55,7 @@ mod handshake;
 mod in_flight;
 mod listen;
 mod namespace;
+mod namespaces;
 mod outgoing;
 pub mod parser;
 mod reason;
@@ -76,6 +79,7 @@ pub use self::{
     acks::{BroadcastAckError, BroadcastAcks},
     broadcast::{BroadcastOperator, IntoRooms},
     client::Client,
+    dynamic::{NamespaceMatcher, ParentBroadcastOperator, ParentNamespace},
     emitter::Emitter,
     error::{AckError, BoxError, ConnectError, EmitError, ErrorReply, ErrorReport, HandlerError},
     extensions::Extensions,

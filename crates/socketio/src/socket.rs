@@ -29,6 +29,7 @@ use crate::{
     error::HandlerError,
     handler::{Event, Handler, HandlerId, IntoReply, Listeners},
     namespace::Member,
+    namespaces::Seat,
     outgoing,
     recovery::Recoverable,
     snapshot::Watched,
@@ -107,7 +108,9 @@ const TAKEN_OVER: u8 = 5;
 const GONE: u8 = 6;
 
 impl Socket {
-    pub(crate) fn new(namespace: Namespace, session: SessionHandle, handshake: Handshake) -> Self {
+    /// A socket that is about to be connected. The seat is its, until it leaves or is refused.
+    pub(crate) fn new(seat: Seat, session: SessionHandle, handshake: Handshake) -> Self {
+        let namespace = seat.into_namespace();
         let version = session.version();
         let recoverable = namespace.recovery().and_then(|recovery| {
             recovery.note(version);
@@ -569,13 +572,16 @@ impl Socket {
     /// A middleware has refused the client, or its connection is gone.
     pub(crate) fn refuse(&self) {
         let mut rare = self.rare();
-        self.0.state.store(LEFT, Ordering::Release);
+        let was = self.0.state.swap(LEFT, Ordering::AcqRel);
         *rare = None;
         drop(rare);
         if let Some(recoverable) = self.recoverable() {
             recoverable.refuse();
         }
         self.drop_listeners();
+        if was == CONNECTING {
+            self.namespace().leave_seat();
+        }
     }
 
     /// The client has left, or its connection is gone. `false` if the socket was not connected.
@@ -720,6 +726,7 @@ impl Socket {
         let pending = std::mem::replace(&mut *rare, left.map(Box::new));
         drop(rare);
         drop(pending);
+        self.namespace().leave_seat();
         true
     }
 

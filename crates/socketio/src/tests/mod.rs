@@ -7,6 +7,7 @@ mod catch_all;
 mod connect;
 mod disconnect;
 mod disconnecting;
+mod dynamic;
 mod events;
 mod lifetimes;
 mod old_clients;
