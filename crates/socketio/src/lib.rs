@@ -24,6 +24,7 @@
 //! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
 //! | wait for an answer | [`Socket::emit_with_ack`] |
 //! | set limits and options | [`Builder`], [`Config`] |
+//! | talk to clients with another parser | [`parser`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
 //! | shut down | [`SocketIo::close`] |
 //!
@@ -40,37 +41,49 @@
 #![forbid(unsafe_code)]
 
 mod ack;
+mod acks;
 mod broadcast;
 mod client;
+mod delivery;
+mod emitter;
 mod error;
 mod extensions;
 pub mod handler;
 mod handshake;
 mod in_flight;
 mod namespace;
+pub mod parser;
 mod reason;
+mod recovery;
+mod remote;
 mod server;
+mod server_side;
 mod snapshot;
 mod socket;
 
 pub use engineio::{
-    CloseReason, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, HttpCompression,
-    InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str, Transport, Version,
-    serve,
+    CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors,
+    HttpCompression, InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str,
+    Transport, Version, serve,
 };
-pub use socketio_adapter::Room;
+pub use socketio_adapter::{self as adapter, HandshakeDetails, Room, RoomEvent};
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs, encode::ArgsWriter};
 
 pub use self::{
     ack::AckFuture,
-    broadcast::{BroadcastOperator, IntoRooms, Volatile},
+    acks::{BroadcastAckError, BroadcastAcks},
+    broadcast::{BroadcastOperator, IntoRooms},
     client::Client,
+    emitter::Emitter,
     error::{AckError, BoxError, ConnectError, EmitError, ErrorReply, ErrorReport, HandlerError},
     extensions::Extensions,
     handshake::Handshake,
     namespace::Namespace,
     reason::DisconnectReason,
+    recovery::ConnectionStateRecovery,
+    remote::{FetchError, RemoteSocket},
     server::{Builder, SocketIo},
+    server_side::{ServerSideError, ServerSideEvent},
     socket::Socket,
 };
 

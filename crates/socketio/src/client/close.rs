@@ -57,6 +57,12 @@ impl Client {
         self.session.close(CloseReason::ForcedClose);
     }
 
+    /// The client has come back on another connection: this one is of no more use.
+    pub(super) fn replaced(&mut self) {
+        self.end(DisconnectReason::TransportClose);
+        self.session.close(CloseReason::ForcedClose);
+    }
+
     /// Nothing more comes from the client, and nothing more goes to it.
     pub(super) fn end(&mut self, reason: DisconnectReason) {
         if std::mem::replace(&mut self.closed, true) {
@@ -70,7 +76,7 @@ impl Client {
                     return false;
                 }
                 Stage::Open(socket) => {
-                    if socket.left() {
+                    if socket.left(reason) {
                         self.waiting.push(Item::Ended(socket.clone(), reason));
                     } else if !self.waiting.has_ended(socket) {
                         let socket = socket.clone();
@@ -93,7 +99,7 @@ impl Drop for Client {
             match &slot.stage {
                 Stage::Joining(socket) => socket.refuse(),
                 Stage::Open(socket) | Stage::Kicked(Some(socket)) => {
-                    socket.left();
+                    socket.left(DisconnectReason::ServerNamespaceDisconnect);
                     // They may hold the socket.
                     socket.drop_handlers();
                 }

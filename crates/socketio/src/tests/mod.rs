@@ -12,4 +12,5 @@ mod order;
 mod peer;
 mod races;
 mod random;
+mod recovery;
 mod sizes;
