@@ -6,7 +6,11 @@ use socketio_adapter::{Event, Local, Options, Reply, Room, Selection, SocketDeta
 use socketio_proto::{Args, ToArgs};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use crate::{AckError, EmitError, Namespace, Socket, namespace::WeakNamespace};
+use crate::{
+    AckError, EmitError, Namespace, Socket,
+    namespace::{Member, WeakNamespace},
+    outgoing::Audience,
+};
 
 impl Namespace {
     /// Sends an event to sockets of this node. It is encoded once.
@@ -16,28 +20,36 @@ impl Namespace {
         args: &A,
         options: &Options,
     ) -> Result<(), EmitError> {
-        let registry = self.registry();
-        if let Some(recovery) = self.recovery() {
-            if !options.volatile {
-                recovery.broadcast(self, event, args, &options.selection)?;
-                return Ok(());
+        let (registry, selection) = (self.registry(), &options.selection);
+        let mut audience = Audience::of(self);
+        let mut reached = |member: &Member| {
+            if let Some(audience) = &mut audience {
+                audience.add(&member.socket);
             }
-            recovery.volatile(self, event, args, |packets| {
-                registry.each(&options.selection, |member| {
-                    member.session.send_volatile(packets.of(member));
+        };
+        match (self.recovery(), options.volatile) {
+            (None, volatile) => {
+                let packet = self.codec().event(self.name(), None, event, args)?;
+                registry.each(selection, |member| {
+                    if !volatile {
+                        member.session.send(packet.clone());
+                    } else if !member.session.send_volatile(packet.clone()) {
+                        return;
+                    }
+                    reached(member);
                 });
-            })?;
-            return Ok(());
+            }
+            (Some(recovery), false) => recovery.broadcast(self, event, args, selection, reached)?,
+            (Some(recovery), true) => recovery.volatile(self, event, args, |packets| {
+                registry.each(selection, |member| {
+                    if member.session.send_volatile(packets.of(member)) {
+                        reached(member);
+                    }
+                });
+            })?,
         }
-        let packet = self.codec().event(self.name(), None, event, args)?;
-        if options.volatile {
-            registry.each(&options.selection, |member| {
-                member.session.send_volatile(packet.clone());
-            });
-        } else {
-            registry.each(&options.selection, |member| {
-                member.session.send(packet.clone());
-            });
+        if let Some(audience) = audience {
+            audience.tell(event, args);
         }
         Ok(())
     }
@@ -64,6 +76,10 @@ impl Namespace {
                 true
             })
         });
+        if let Some(mut audience) = Audience::of(self) {
+            sockets.iter().for_each(|socket| audience.add(socket));
+            audience.tell(event, args);
+        }
         Ok(Asked { id, sockets })
     }
 

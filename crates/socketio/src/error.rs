@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs};
 
-use crate::Socket;
+use crate::{Namespace, Socket};
 
 /// Any error. What handlers return is turned into this.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -193,6 +193,8 @@ pub enum HandlerError {
     Extract(BoxError),
     /// A handler returned an error, and the client had not asked for an answer.
     Failed(BoxError),
+    /// A [packet middleware](crate::Namespace::packet_middleware) refused an event.
+    Refused(BoxError),
     /// A handler panicked. Holds the panic's message, if it is text.
     Panicked(Option<Box<str>>),
     /// What a handler answered cannot be JSON.
@@ -206,7 +208,9 @@ impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HandlerError::Decode(error) => error.fmt(f),
-            HandlerError::Extract(error) | HandlerError::Failed(error) => error.fmt(f),
+            HandlerError::Extract(error)
+            | HandlerError::Failed(error)
+            | HandlerError::Refused(error) => error.fmt(f),
             HandlerError::Panicked(Some(message)) => write!(f, "panicked: {message}"),
             HandlerError::Panicked(None) => f.write_str("panicked"),
             HandlerError::Reply(error) => write!(f, "the answer cannot be sent: {error}"),
@@ -219,7 +223,9 @@ impl Error for HandlerError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             HandlerError::Decode(error) => Some(error),
-            HandlerError::Extract(error) | HandlerError::Failed(error) => Some(&**error),
+            HandlerError::Extract(error)
+            | HandlerError::Failed(error)
+            | HandlerError::Refused(error) => Some(&**error),
             HandlerError::Reply(error) => Some(error),
             HandlerError::Panicked(_) | HandlerError::Unanswered => None,
         }
@@ -238,6 +244,11 @@ impl<'a> ErrorReport<'a> {
     /// The socket; none if the client had joined no namespace.
     pub fn socket(&self) -> Option<&'a Socket> {
         self.socket
+    }
+
+    /// The namespace; none if the client had joined no namespace.
+    pub fn namespace(&self) -> Option<&'a Namespace> {
+        self.socket.map(Socket::namespace)
     }
 
     /// The event that was being handled, if it was one.

@@ -51,7 +51,9 @@ mod extensions;
 pub mod handler;
 mod handshake;
 mod in_flight;
+mod listen;
 mod namespace;
+mod outgoing;
 pub mod parser;
 mod reason;
 mod recovery;
@@ -79,6 +81,7 @@ pub use self::{
     extensions::Extensions,
     handshake::Handshake,
     namespace::Namespace,
+    outgoing::OutgoingEvent,
     reason::DisconnectReason,
     recovery::ConnectionStateRecovery,
     remote::{FetchError, RemoteSocket},

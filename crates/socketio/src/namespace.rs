@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -21,7 +21,8 @@ use crate::{
     delivery::LocalNamespace,
     error::{BoxError, HandlerError},
     handler::{
-        self, Connect, Disconnect, Event, Handler, Handlers, IntoReply, IntoResult, guarded,
+        self, Connect, Disconnect, Event, Handler, Handlers, IntoReply, IntoResult, Listeners,
+        guarded,
     },
     recovery::Recovery,
     server::{Core, Options, WeakSocketIo},
@@ -43,6 +44,10 @@ struct Inner {
     server: OnceLock<WeakSocketIo>,
     registry: Registry<Member>,
     handlers: Watched<Handlers>,
+    /// How many of the handlers listen to what is sent.
+    outgoing: AtomicUsize,
+    /// How many such listeners the sockets have of their own.
+    outgoing_of_sockets: AtomicUsize,
     on_error: ErrorHook,
     ack_ids: AtomicU64,
     server_side: Watched<ServerSide>,
@@ -86,6 +91,8 @@ impl Namespace {
             server: OnceLock::new(),
             registry: Registry::new(),
             handlers: Watched::default(),
+            outgoing: AtomicUsize::new(0),
+            outgoing_of_sockets: AtomicUsize::new(0),
             on_error: ErrorHook::default(),
             ack_ids: AtomicU64::new(0),
             server_side: Watched::default(),
@@ -189,10 +196,7 @@ impl Namespace {
     where
         H: Handler<Event, T, Output: IntoReply>,
     {
-        handler::check_name(event);
-        self.0
-            .handlers
-            .update(|handlers| handlers.events.add(event, handler));
+        self.add_handler(event, handler);
         self
     }
 
@@ -204,9 +208,7 @@ impl Namespace {
         H: Handler<Disconnect, T, Output: IntoResult>,
     {
         let handler = handler::erase(handler);
-        self.0
-            .handlers
-            .update(|handlers| handlers.disconnect.push(handler));
+        self.change_listeners(|listeners| listeners.disconnect.push(handler));
         self
     }
 
@@ -400,6 +402,35 @@ impl Namespace {
         &self.0.handlers
     }
 
+    pub(crate) fn change_listeners<R>(&self, change: impl FnOnce(&mut Listeners) -> R) -> R {
+        let handlers = &self.0.handlers;
+        let result = handlers.update(|handlers| change(&mut handlers.listeners));
+        self.handlers_changed();
+        result
+    }
+
+    /// Whoever has changed the handlers calls this afterwards.
+    pub(crate) fn handlers_changed(&self) {
+        // Under the lock, so that what the last change made of it stays.
+        self.0.handlers.look(|handlers| {
+            let count = handlers.listeners.outgoing.len();
+            self.0.outgoing.store(count, Ordering::Relaxed);
+        });
+    }
+
+    /// The listeners of a socket have become more, or less.
+    pub(crate) fn count_outgoing(&self, before: usize, after: usize) {
+        let change = after.wrapping_sub(before);
+        let count = &self.0.outgoing_of_sockets;
+        count.fetch_add(change, Ordering::Relaxed);
+    }
+
+    /// Whether anybody listens to what is sent to any of the sockets.
+    pub(crate) fn has_outgoing_listeners(&self) -> bool {
+        let counts = [&self.0.outgoing, &self.0.outgoing_of_sockets];
+        counts.iter().any(|it| it.load(Ordering::Relaxed) > 0)
+    }
+
     /// One counter for all sockets: a broadcast asks all its recipients under the same id.
     pub(crate) fn next_ack_id(&self) -> u64 {
         self.0.ack_ids.fetch_add(1, Ordering::Relaxed)
@@ -454,7 +485,9 @@ impl ErrorHook {
 /// Errors that nobody asked to be told of. What a peer can cause must not fill a log.
 pub(crate) fn log(report: &ErrorReport<'_>) {
     match report.error {
-        HandlerError::Decode(_) | HandlerError::Extract(_) => tracing::debug!(%report, "handler"),
+        HandlerError::Decode(_) | HandlerError::Extract(_) | HandlerError::Refused(_) => {
+            tracing::debug!(%report, "handler");
+        }
         HandlerError::Panicked(_) => tracing::error!(%report, "handler"),
         _ => tracing::warn!(%report, "handler"),
     }

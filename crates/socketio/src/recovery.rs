@@ -215,11 +215,14 @@ impl Recovery {
         event: &str,
         args: &A,
         selection: &Selection,
+        mut reached: impl FnMut(&Member),
     ) -> Result<(), EncodeError> {
         self.send(namespace, event, args, |state, offset, packets| {
             state.keep(offset, &packets.with_offset, selection, &self.budget);
-            let registry = namespace.registry();
-            registry.each(selection, |member| member.session.send(packets.of(member)));
+            namespace.registry().each(selection, |member| {
+                member.session.send(packets.of(member));
+                reached(member);
+            });
         })
     }
 

@@ -27,8 +27,9 @@ use crate::{
     delivery::Ticket,
     emitter::{Emitter, Flags},
     error::HandlerError,
-    handler::{self, Event, Events, Handler, IntoReply},
+    handler::{Event, Handler, HandlerId, IntoReply, Listeners},
     namespace::Member,
+    outgoing,
     recovery::Recoverable,
     snapshot::Watched,
 };
@@ -71,8 +72,9 @@ impl WeakSocket {
 #[derive(Default)]
 struct Rare {
     pending_acks: HashMap<u64, Waiter>,
-    /// Rooms joined before the socket was connected.
-    early_rooms: Vec<Room>,
+    /// Rooms joined before the socket was connected; or those that it was in when it was
+    /// disconnected, as long as handlers for that look at them.
+    rooms: Vec<Room>,
 }
 
 /// Who waits for an answer of the client.
@@ -87,7 +89,7 @@ enum Waiter {
 struct Extras {
     extensions: Extensions,
     data: RwLock<Option<Box<RawValue>>>,
-    handlers: Watched<Events>,
+    listeners: OnceLock<Box<Watched<Listeners>>>,
 }
 
 /// In middleware.
@@ -101,6 +103,8 @@ const KICKED: u8 = 3;
 const KICKED_OUT: u8 = 4;
 /// Its client has come back on another connection.
 const TAKEN_OVER: u8 = 5;
+/// None of its handlers will be called any more.
+const GONE: u8 = 6;
 
 impl Socket {
     pub(crate) fn new(namespace: Namespace, session: SessionHandle, handshake: Handshake) -> Self {
@@ -277,7 +281,7 @@ impl Socket {
         let mut rare = self.rare();
         match self.state() {
             CONNECTING => {
-                let early = &mut rare.get_or_insert_default().early_rooms;
+                let early = &mut rare.get_or_insert_default().rooms;
                 for room in rooms {
                     if !early.contains(&room) {
                         early.push(room);
@@ -294,7 +298,7 @@ impl Socket {
     pub fn leave(&self, room: &str) {
         let mut rare = self.rare();
         match (self.state(), &mut *rare) {
-            (CONNECTING, Some(rare)) => rare.early_rooms.retain(|early| **early != *room),
+            (CONNECTING, Some(rare)) => rare.rooms.retain(|early| **early != *room),
             (CONNECTED, _) => {
                 self.namespace().registry().leave(self.id(), room);
                 if let Some(recoverable) = self.recoverable() {
@@ -305,13 +309,14 @@ impl Socket {
         }
     }
 
-    /// The rooms that the socket is in, its own first. None after it was disconnected.
+    /// The rooms that the socket is in, its own first. None after it was disconnected, except for
+    /// [`on_disconnecting`](Namespace::on_disconnecting).
     pub fn rooms(&self) -> Vec<Room> {
         let rare = self.rare();
         match (&*rare, self.state()) {
-            (Some(rare), CONNECTING) => rare.early_rooms.clone(),
             (_, CONNECTED) => self.namespace().registry().rooms_of(self.id()),
-            _ => Vec::new(),
+            (Some(rare), _) => rare.rooms.clone(),
+            (None, _) => Vec::new(),
         }
     }
 
@@ -353,12 +358,7 @@ impl Socket {
     where
         H: Handler<Event, T, Output: IntoReply>,
     {
-        let table = &self.extras().handlers;
-        handler::add_event(table, event, handler);
-        if self.state() > CONNECTED {
-            // Nobody will call it, and it may hold the socket.
-            table.replace(Events::default());
-        }
+        self.add_handler(event, handler);
     }
 
     /// Makes the client leave the namespace; its connection stays. Does nothing unless the socket
@@ -400,28 +400,37 @@ impl Socket {
             return Ok(false);
         }
         let namespace = self.namespace();
-        if state == CONNECTED
-            && self.recoverable().is_some()
-            && let Some(recovery) = namespace.recovery()
-        {
-            if !flags.volatile {
+        let recovery = namespace
+            .recovery()
+            .filter(|_| state == CONNECTED && self.recoverable().is_some());
+        let sent = match (recovery, flags.volatile) {
+            (Some(recovery), false) => {
                 recovery.emit(self, event, args)?;
-                return Ok(true);
+                true
             }
-            let mut sent = false;
-            recovery.volatile(namespace, event, args, |packets| {
-                sent = self.conn().send_volatile(packets.new_clients());
-            })?;
-            return Ok(sent);
+            (Some(recovery), true) => {
+                let mut sent = false;
+                recovery.volatile(namespace, event, args, |packets| {
+                    sent = self.conn().send_volatile(packets.new_clients());
+                })?;
+                sent
+            }
+            (None, volatile) => {
+                let packet = namespace
+                    .codec()
+                    .event(namespace.name(), None, event, args)?;
+                if volatile {
+                    self.conn().send_volatile(packet)
+                } else {
+                    self.conn().send(packet);
+                    true
+                }
+            }
+        };
+        if sent {
+            outgoing::notify(self, event, args);
         }
-        let packet = namespace
-            .codec()
-            .event(namespace.name(), None, event, args)?;
-        if flags.volatile {
-            return Ok(self.conn().send_volatile(packet));
-        }
-        self.conn().send(packet);
-        Ok(true)
+        Ok(sent)
     }
 
     pub(crate) fn send_with_ack(
@@ -448,6 +457,7 @@ impl Socket {
         } else {
             self.conn().send(packet);
         }
+        outgoing::notify(self, event, args);
         Ok((id, answer))
     }
 
@@ -540,7 +550,7 @@ impl Socket {
             registry.join(self.id(), rooms.iter().cloned());
         }
         if let Some(rare) = rare.take() {
-            self.join_now(rare.early_rooms);
+            self.join_now(rare.rooms);
         }
         self.0.state.store(CONNECTED, Ordering::Release);
     }
@@ -565,7 +575,7 @@ impl Socket {
         if let Some(recoverable) = self.recoverable() {
             recoverable.refuse();
         }
-        self.drop_handlers();
+        self.drop_listeners();
     }
 
     /// The client has left, or its connection is gone. `false` if the socket was not connected.
@@ -604,15 +614,29 @@ impl Socket {
         }
     }
 
-    /// The socket's own handlers, if it has any.
-    pub(crate) fn handlers(&self) -> Option<&Watched<Events>> {
-        self.0.extras.get().map(|extras| &extras.handlers)
+    /// Whether the server has disconnected the socket.
+    pub(crate) fn is_kicked(&self) -> bool {
+        matches!(self.state(), KICKED | KICKED_OUT | TAKEN_OVER)
     }
 
-    /// They may hold the socket itself.
-    pub(crate) fn drop_handlers(&self) {
-        if let Some(handlers) = self.handlers() {
-            handlers.replace(Events::default());
+    /// The socket's own handlers, if it has had any.
+    pub(crate) fn listeners(&self) -> Option<Arc<Listeners>> {
+        self.table().map(Watched::current)
+    }
+
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.table().is_some()
+    }
+
+    /// Adds a handler of this socket's own, unless none will be called any more: it may hold the
+    /// socket.
+    pub(crate) fn add_listener(&self, add: impl FnOnce(&mut Listeners) -> HandlerId) -> HandlerId {
+        let table = self.extras().listeners.get_or_init(Box::default);
+        // The lock is for `drop_listeners`: either it sees the table, or this sees the state.
+        let _rare = self.rare();
+        match self.state() {
+            GONE => HandlerId::next(),
+            _ => self.change(table, add),
         }
     }
 
@@ -631,6 +655,36 @@ impl Socket {
     pub(crate) fn raw_data(&self) -> Option<Box<RawValue>> {
         let data = &self.0.extras.get()?.data;
         data.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the socket's own handlers, if it has any.
+    pub(crate) fn change_listeners<R>(
+        &self,
+        change: impl FnOnce(&mut Listeners) -> R,
+    ) -> Option<R> {
+        Some(self.change(self.table()?, change))
+    }
+
+    /// Drops the socket's own handlers, for good.
+    pub(crate) fn drop_listeners(&self) {
+        let rare = self.rare();
+        self.0.state.store(GONE, Ordering::Release);
+        drop(rare);
+        drop(self.change_listeners(std::mem::take));
+    }
+
+    fn table(&self) -> Option<&Watched<Listeners>> {
+        Some(self.0.extras.get()?.listeners.get()?)
+    }
+
+    fn change<R>(&self, table: &Watched<Listeners>, change: impl FnOnce(&mut Listeners) -> R) -> R {
+        table.update(|listeners| {
+            let before = listeners.outgoing.len();
+            let result = change(listeners);
+            let after = listeners.outgoing.len();
+            self.namespace().count_outgoing(before, after);
+            result
+        })
     }
 
     pub(crate) fn report(&self, event: Option<&str>, error: HandlerError) {
@@ -657,9 +711,13 @@ impl Socket {
         if was.is_err() {
             return false;
         }
+        let left = self.leaves_rooms_behind().then(|| Rare {
+            rooms: self.namespace().registry().rooms_of(self.id()),
+            ..Rare::default()
+        });
         self.namespace().registry().remove(self.id());
         // Whoever waits for an answer hears that there will be none.
-        let pending = rare.take();
+        let pending = std::mem::replace(&mut *rare, left.map(Box::new));
         drop(rare);
         drop(pending);
         true
@@ -676,6 +734,19 @@ impl Socket {
 
     pub(crate) fn downgrade(&self) -> WeakSocket {
         WeakSocket(Arc::downgrade(&self.0))
+    }
+
+    /// Whether handlers will look at the rooms that the socket was in.
+    fn leaves_rooms_behind(&self) -> bool {
+        let looks = |listeners: &Listeners| listeners.disconnecting.len() > 0;
+        let handlers = self.namespace().handlers();
+        handlers.look(|handlers| looks(&handlers.listeners))
+            || self.table().is_some_and(|table| table.look(looks))
+    }
+
+    /// Those that the socket was in when it was disconnected.
+    pub(crate) fn forget_rooms(&self) {
+        *self.rare() = None;
     }
 
     fn state(&self) -> u8 {

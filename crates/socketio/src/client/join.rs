@@ -62,12 +62,19 @@ impl Client {
     pub(super) fn done(&mut self, done: Done, cx: &mut Context<'_>) {
         match done {
             Done::Event => {}
+            Done::Disconnecting(context, own) => self.disconnected(&context, own.as_deref(), cx),
             Done::Admit(socket, Ok(())) => self.admitted(&socket, cx),
             Done::Admit(socket, Err(error)) => self.refused(&socket, &error),
             Done::Connect(socket) => {
                 let slot = self.slots.iter_mut().find(|slot| slot.is_of(&socket));
                 if let Some(slot) = slot {
                     slot.starting -= 1;
+                }
+            }
+            Done::Pass(socket, event) => {
+                if let Some(at) = self.slots.iter().position(|slot| slot.is_of(&socket)) {
+                    self.slots[at].starting -= 1;
+                    self.passed(at, event, cx);
                 }
             }
         }
@@ -131,7 +138,7 @@ impl Client {
                     event: None,
                     error: &HandlerError::Failed(error.into()),
                 });
-                self.close_by_force();
+                self.close_by_force(None);
             }
         }
     }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
+use futures_util::future::join_all;
 use socketio_proto::{AnyDecoder, Args, Packet, PacketKind, connect::split_namespace_query};
 use tokio::time::Sleep;
 
@@ -23,9 +24,9 @@ use self::{
 use crate::{
     DisconnectReason, Socket, SocketIo, Str,
     ack::AckRequest,
-    handler::{Disconnect, Event, Events},
+    handler::{self, Disconnect, Event, EventHandler, HandlerId, Listeners, Task},
     handshake::auth_of_query,
-    in_flight::{InFlight, Work},
+    in_flight::{Done, InFlight, Work},
     socket::Kick,
 };
 
@@ -37,6 +38,7 @@ use crate::{
 /// queue for the whole connection while
 ///
 /// - the connection handlers of its socket are not done: they may be about to add handlers,
+/// - an event of its socket is in packet middlewares,
 /// - as many handlers of events are waiting for something as may, or
 /// - another packet of its socket waits.
 ///
@@ -146,7 +148,8 @@ impl Client {
         let reason = DisconnectReason::ClientNamespaceDisconnect;
         let left = socket.left(reason);
         if left {
-            self.waiting.push(Item::Ended(socket.clone(), reason));
+            let context = Disconnect::new(socket.clone(), reason);
+            self.waiting.push(Item::Ended(context));
         }
         left
     }
@@ -191,7 +194,7 @@ impl Client {
                     if socket.left(reason) {
                         let socket = socket.clone();
                         self.slots.swap_remove(at);
-                        self.run_disconnect(socket, reason, cx);
+                        self.run_disconnect(Disconnect::new(socket, reason), cx);
                     }
                 }
                 PacketKind::Empty => {}
@@ -219,38 +222,113 @@ impl Client {
         args: Args,
         cx: &mut Context<'_>,
     ) {
-        let Self {
-            slots, in_flight, ..
-        } = self;
         let event = Event {
             ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), name.clone(), id))),
             socket,
             name,
             args,
         };
-        let mut run = |events: &Events| {
-            for handler in events.get(&event.name) {
-                if let Some(task) = handler(&event) {
+        let Self {
+            slots, in_flight, ..
+        } = self;
+        let slot = &mut slots[at];
+        let handlers = slot.handlers.refresh(slot.namespace.handlers());
+        let own = event.socket.listeners();
+        let any = own.iter().flat_map(|own| own.any.iter());
+        for handler in handlers.listeners.any.iter().chain(any) {
+            if let Some(task) = handler(&event) {
+                in_flight.start(Work::Event(task), cx);
+            }
+        }
+        match handler::passage(handlers, own, event) {
+            Ok(event) => self.run_event(at, &event, cx),
+            Err((passage, socket)) => match in_flight.start(Work::Pass(passage, socket), cx) {
+                Some(Done::Pass(_, event)) => self.passed(at, event, cx),
+                // What the client sends next waits.
+                _ => slot.starting += 1,
+            },
+        }
+    }
+
+    /// An event has been through the packet middlewares, if they let it through.
+    fn passed(&mut self, at: usize, event: Option<Event>, cx: &mut Context<'_>) {
+        // As with events that have waited: not if the server has disconnected the socket.
+        if let Some(event) = event
+            && !event.socket.is_kicked()
+        {
+            self.run_event(at, &event, cx);
+        }
+    }
+
+    fn run_event(&mut self, at: usize, event: &Event, cx: &mut Context<'_>) {
+        let Self {
+            slots, in_flight, ..
+        } = self;
+        let mut unhandled = true;
+        let mut run = |handlers: &[(HandlerId, EventHandler)]| {
+            for (id, handler) in handlers {
+                unhandled = false;
+                // Whoever removes it calls it.
+                if handler.once && !event.socket.off(*id) {
+                    continue;
+                }
+                if let Some(task) = (handler.call)(event) {
                     in_flight.start(Work::Event(task), cx);
                 }
             }
         };
         let slot = &mut slots[at];
-        run(&slot.handlers.refresh(slot.namespace.handlers()).events);
-        if let Some(own) = event.socket.handlers() {
-            run(&own.current());
+        let handlers = slot.handlers.refresh(slot.namespace.handlers());
+        run(handlers.listeners.events(&event.name));
+        if let Some(own) = event.socket.listeners() {
+            run(own.events(&event.name));
+        }
+        if unhandled {
+            let own = event.socket.listeners();
+            let own = own.iter().flat_map(|own| own.fallbacks.iter());
+            for handler in handlers.listeners.fallbacks.iter().chain(own) {
+                if let Some(task) = handler(event) {
+                    in_flight.start(Work::Event(task), cx);
+                }
+            }
         }
     }
 
-    fn run_disconnect(&mut self, socket: Socket, reason: DisconnectReason, cx: &mut Context<'_>) {
-        let handlers = socket.namespace().handlers().current();
-        let context = Disconnect { socket, reason };
-        for handler in &handlers.disconnect {
-            if let Some(task) = handler(&context) {
+    /// A socket's turn to hear that it has been disconnected.
+    fn run_disconnect(&mut self, context: Disconnect, cx: &mut Context<'_>) {
+        let own = context.socket.listeners();
+        // They may hold the socket.
+        context.socket.drop_listeners();
+        let handlers = context.socket.namespace().handlers().current();
+        let of_socket = own.iter().flat_map(|own| own.disconnecting.iter());
+        let all = handlers.listeners.disconnecting.iter().chain(of_socket);
+        let tasks: Vec<Task> = all.filter_map(|handler| handler(&context)).collect();
+        if tasks.is_empty() {
+            return self.disconnected(&context, own.as_deref(), cx);
+        }
+        let farewell = Box::pin(async move {
+            join_all(tasks).await;
+            (context, own)
+        });
+        if let Some(done) = self.in_flight.start(Work::Disconnecting(farewell), cx) {
+            self.done(done, cx);
+        }
+    }
+
+    fn disconnected(
+        &mut self,
+        context: &Disconnect,
+        own: Option<&Listeners>,
+        cx: &mut Context<'_>,
+    ) {
+        context.socket.forget_rooms();
+        let handlers = context.socket.namespace().handlers().current();
+        let of_socket = own.iter().flat_map(|own| own.disconnect.iter());
+        for handler in handlers.listeners.disconnect.iter().chain(of_socket) {
+            if let Some(task) = handler(context) {
                 self.in_flight.start(Work::Event(task), cx);
             }
         }
-        context.socket.drop_handlers();
     }
 
     /// Gives their turn to all who can have it.
@@ -276,13 +354,14 @@ impl Client {
                         slot.stage = Stage::Kicked(None);
                     }
                     let reason = socket.kick_reason();
-                    self.run_disconnect(socket, reason, cx);
+                    self.run_disconnect(Disconnect::new(socket, reason), cx);
                 }
-                Some(Item::Ended(socket, reason)) => {
+                Some(Item::Ended(context)) => {
                     // Not if the client had left by itself just before.
-                    if let Some(slot) = self.slots.iter().position(|slot| slot.is_of(&socket)) {
+                    let mut slots = self.slots.iter();
+                    if let Some(slot) = slots.position(|slot| slot.is_of(&context.socket)) {
                         self.slots.swap_remove(slot);
-                        self.run_disconnect(socket, reason, cx);
+                        self.run_disconnect(context, cx);
                     }
                 }
                 None => {}
@@ -336,7 +415,7 @@ impl Connection for Client {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
-            self.close_by_force();
+            self.close_by_force(None);
         }
         while let Some(done) = self.in_flight.poll_finished(cx) {
             self.done(done, cx);
@@ -350,7 +429,7 @@ impl Connection for Client {
     }
 
     fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
-        self.end(reason.into());
+        self.end(reason.into(), None);
     }
 }
 

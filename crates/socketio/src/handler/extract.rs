@@ -169,6 +169,15 @@ impl FromContext<Disconnect> for DisconnectReason {
     }
 }
 
+/// All of the disconnection.
+impl FromContext<Disconnect> for Disconnect {
+    type Rejection = Infallible;
+
+    fn from_context(context: &Disconnect) -> Result<Self, Infallible> {
+        Ok(context.clone())
+    }
+}
+
 /// The arguments of the event, as a type.
 ///
 /// A tuple takes several arguments, `()` none, everything else the first; [`bytes::Bytes`] takes
@@ -202,6 +211,15 @@ impl FromContext<Event> for Args {
 
     fn from_context(event: &Event) -> Result<Self, Infallible> {
         Ok(event.args.clone())
+    }
+}
+
+/// All of the event.
+impl FromContext<Event> for Event {
+    type Rejection = Infallible;
+
+    fn from_context(event: &Event) -> Result<Self, Infallible> {
+        Ok(event.clone())
     }
 }
 

@@ -3,14 +3,20 @@
 
 mod acks;
 mod broadcast;
+mod catch_all;
 mod connect;
 mod disconnect;
+mod disconnecting;
 mod events;
 mod lifetimes;
 mod old_clients;
 mod order;
+mod outgoing;
+mod packet_middleware;
 mod peer;
 mod races;
 mod random;
 mod recovery;
+mod removal;
+mod reports;
 mod sizes;
