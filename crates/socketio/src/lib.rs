@@ -42,6 +42,7 @@
 mod ack;
 mod broadcast;
 mod client;
+mod client_files;
 mod error;
 mod extensions;
 pub mod handler;
@@ -54,9 +55,9 @@ mod snapshot;
 mod socket;
 
 pub use engineio::{
-    CloseReason, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, HttpCompression,
-    InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str, Transport, Version,
-    serve,
+    CloseReason, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, Exchange, File, Files,
+    Halt, HttpCompression, InvalidCookie, Overflow, Peer, Refusal, Serve, Server, SessionHandle,
+    Sid, Stats, Str, Transport, Version, serve,
 };
 pub use socketio_adapter::Room;
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs, encode::ArgsWriter};

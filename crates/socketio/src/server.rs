@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, io,
+    path::Path,
     sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::Duration,
 };
@@ -14,6 +15,7 @@ use crate::{
     BroadcastOperator, ConnectError, EmitError, ErrorReport, Namespace,
     broadcast::IntoRooms,
     client::Client,
+    client_files,
     handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded},
     namespace::{ErrorHook, log},
 };
@@ -367,6 +369,35 @@ impl Builder {
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
         self.engine = change(self.engine);
         self
+    }
+
+    /// Hands out the JavaScript client below the path, so that pages can say
+    /// `<script src="/socket.io/socket.io.js">`. Default: it does not; the official server brings
+    /// the client along, in Rust it comes from npm.
+    ///
+    /// The directory is that of the built client, `node_modules/socket.io-client/dist` after
+    /// `npm install socket.io-client`. Of the eight files of the official server those that are
+    /// there are read once, now. To take them from elsewhere, see
+    /// [`Config::files`](engineio::Config::files).
+    ///
+    /// # Errors
+    ///
+    /// If none of the files is there, or one cannot be read.
+    ///
+    /// ```no_run
+    /// use socketio::SocketIo;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let io = SocketIo::builder()
+    ///     .serve_client("node_modules/socket.io-client/dist")?
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn serve_client(mut self, directory: impl AsRef<Path>) -> io::Result<Self> {
+        let files = client_files::read(directory.as_ref())?;
+        self.engine = self.engine.files(files);
+        Ok(self)
     }
 
     /// The server.
