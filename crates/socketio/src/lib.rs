@@ -45,6 +45,7 @@ mod ack;
 mod acks;
 mod broadcast;
 mod client;
+mod client_files;
 mod delivery;
 mod dynamic;
 mod emitter;
@@ -67,9 +68,9 @@ mod snapshot;
 mod socket;
 
 pub use engineio::{
-    CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors,
-    HttpCompression, InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str,
-    Transport, Version, serve,
+    CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, Exchange,
+    File, Files, Halt, HttpCompression, InvalidCookie, Overflow, Peer, Refusal, Serve, Server,
+    SessionHandle, Sid, Stats, Str, Transport, Version, serve,
 };
 pub use socketio_adapter::{self as adapter, HandshakeDetails, Room, RoomEvent};
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs, encode::ArgsWriter};

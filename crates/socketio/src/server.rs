@@ -3,6 +3,8 @@
 use std::{
     fmt,
     future::Future,
+    io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -18,6 +20,7 @@ use crate::{
     ServerSideError, ServerSideEvent, Socket,
     broadcast::IntoRooms,
     client::Client,
+    client_files,
     dynamic::Params,
     handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded, panic_error},
     namespace::{ErrorHook, log},
@@ -782,6 +785,35 @@ impl Builder {
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
         self.engine = change(self.engine);
         self
+    }
+
+    /// Hands out the JavaScript client below the path, so that pages can say
+    /// `<script src="/socket.io/socket.io.js">`. Default: it does not; the official server brings
+    /// the client along, in Rust it comes from npm.
+    ///
+    /// The directory is that of the built client, `node_modules/socket.io-client/dist` after
+    /// `npm install socket.io-client`. Of the eight files of the official server those that are
+    /// there are read once, now. To take them from elsewhere, see
+    /// [`Config::files`](engineio::Config::files).
+    ///
+    /// # Errors
+    ///
+    /// If none of the files is there, or one cannot be read.
+    ///
+    /// ```no_run
+    /// use socketio::SocketIo;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let io = SocketIo::builder()
+    ///     .serve_client("node_modules/socket.io-client/dist")?
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn serve_client(mut self, directory: impl AsRef<Path>) -> io::Result<Self> {
+        let files = client_files::read(directory.as_ref())?;
+        self.engine = self.engine.files(files);
+        Ok(self)
     }
 
     /// The server.
