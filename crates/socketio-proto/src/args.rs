@@ -18,8 +18,9 @@ pub struct Args {
     array: Str,
     /// Where the arguments begin in it: behind the bracket, or behind the name and its comma.
     start: usize,
-    /// If there are any, objects that start with a member `_placeholder` set to `true` are
-    /// placeholders, have `num` as the second and last member, and name one of these.
+    /// If there are any, objects that start with a member `_placeholder` set to `true`, its name
+    /// without escapes, are placeholders, have `num` as the second and last member, and name one
+    /// of these.
     attachments: Option<Arc<[Bytes]>>,
 }
 
