@@ -85,6 +85,16 @@ impl Args {
         self.attachments = Some(attachments.into());
     }
 
+    /// The first argument as the name of an event, and the others.
+    pub(crate) fn split_name(mut self) -> Option<(Str, Self)> {
+        if self.is_named() {
+            self.array = format!("[{}]", self.json()).into();
+        }
+        let (name, start) = decode::split_name(&self.array)?;
+        self.start = start;
+        Some((name, self))
+    }
+
     /// Copies what they hold; see [`Packet::detach`](crate::Packet::detach).
     pub fn detach(&mut self) {
         self.array = Str::from(&*self.array);

@@ -10,7 +10,7 @@ use engineio_proto::Str;
 use serde_json::Number;
 
 use super::date;
-use crate::{Args, DecodeError, Packet, PacketKind, decode::split_name, json, placeholder};
+use crate::{Args, DecodeError, Packet, PacketKind, json, placeholder};
 
 /// Decodes a packet with no more than this many pieces of binary data.
 pub(super) fn decode(message: &Bytes, max_binaries: usize) -> Result<Packet, DecodeError> {
@@ -45,8 +45,12 @@ pub(super) fn decode(message: &Bytes, max_binaries: usize) -> Result<Packet, Dec
         },
         1 if data.shape == Shape::Nothing => PacketKind::Disconnect,
         1 => return Err(DecodeError::InvalidPayload),
-        2 => data.into_event(id)?,
-        3 => data.into_ack(id)?,
+        // Like the official parser this one does not ask for a name.
+        2 => PacketKind::event(id, data.into_args()?),
+        3 => {
+            let args = data.into_args()?;
+            id.map_or(PacketKind::Empty, |id| PacketKind::Ack { id, args })
+        }
         4 => PacketKind::ConnectError {
             data: Some(data.into_json(&[Shape::Object, Shape::Text])?),
         },
@@ -87,31 +91,11 @@ impl Payload {
         Ok(self.json.into())
     }
 
-    /// Like the official parser this one does not look for a name, so without one it is an event
-    /// that nobody listens for.
-    fn into_event(self, id: Option<u64>) -> Result<PacketKind, DecodeError> {
-        let (array, binaries) = self.into_array()?;
-        let Some((name, start)) = split_name(&array) else {
-            return Ok(PacketKind::Empty);
-        };
-        let mut args = Args::new_event(array, start);
-        if !binaries.is_empty() {
-            args.set_attachments(binaries);
-        }
-        Ok(PacketKind::Event { name, id, args })
-    }
-
-    fn into_ack(self, id: Option<u64>) -> Result<PacketKind, DecodeError> {
-        let (array, binaries) = self.into_array()?;
-        let args = Args::new_ack(array, binaries);
-        Ok(id.map_or(PacketKind::Empty, |id| PacketKind::Ack { id, args }))
-    }
-
-    fn into_array(self) -> Result<(Str, Vec<Bytes>), DecodeError> {
+    fn into_args(self) -> Result<Args, DecodeError> {
         if self.shape != Shape::Array {
             return Err(DecodeError::InvalidPayload);
         }
-        Ok((self.json.into(), self.binaries))
+        Ok(Args::new_ack(self.json.into(), self.binaries))
     }
 
     fn push_binary(&mut self, bytes: Bytes) {

@@ -9,6 +9,7 @@ mod events;
 mod lifetimes;
 mod old_clients;
 mod order;
+mod parser;
 mod peer;
 mod races;
 mod random;
