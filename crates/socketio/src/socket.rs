@@ -385,7 +385,7 @@ impl Socket {
             let namespace = self.namespace();
             match namespace.codec().disconnect(namespace.name()) {
                 Ok(packet) => self.conn().send(packet),
-                Err(error) => self.report(None, HandlerError::Failed(error.into())),
+                Err(error) => self.report(None, HandlerError::Encode(error)),
             }
             self.0.connection.wake();
         }

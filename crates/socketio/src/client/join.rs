@@ -161,7 +161,7 @@ impl Client {
                 self.io.report(&ErrorReport {
                     socket: None,
                     event: None,
-                    error: &HandlerError::Failed(error.into()),
+                    error: &HandlerError::Encode(error),
                 });
                 self.close_by_force(None);
             }

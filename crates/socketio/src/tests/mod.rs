@@ -14,6 +14,7 @@ mod old_clients;
 mod order;
 mod outgoing;
 mod packet_middleware;
+mod parser;
 mod peer;
 mod races;
 mod random;
