@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use engineio_proto::{
     Encoded, Packet as EnginePacket, PacketKind as EngineKind, session::Transmit,
 };
+use http::StatusCode;
 use serde_json::Value;
 use socketio::{Args, ToArgs, Version};
 use socketio_proto::{Decoder, Limits, Packet, PacketKind, connect, encode};
@@ -185,33 +186,32 @@ pub(crate) async fn open(
     heartbeat: bool,
     limit: Duration,
 ) -> Result<Connection, Refused> {
-    let (transport, first) = within(limit, || String::from("an open connection"), async {
+    let (transport, open) = within(limit, || String::from("an open connection"), async {
         match transport {
             socketio::Transport::Polling => {
                 let mut packets = match wire.poll().await {
-                    Some(Answer::Response(response)) if response.status() == 200 => {
+                    Some(Answer::Response(response)) if response.status() == StatusCode::OK => {
                         wire.packets(response)
                     }
                     answer => return Err(Refused::by(answer)),
                 };
                 let open = Open::read(packets.remove(0));
                 wire.sid = Some(open.sid.clone());
-                Ok((Transport::polling(&wire), (open, packets)))
+                Ok((Transport::polling(&wire, packets), open))
             }
-            socketio::Transport::WebSocket => match wire.websocket().await {
-                Some(Answer::WebSocket(io)) => {
-                    let mut transport = Transport::websocket(io, wire.dialect()).await;
-                    let open = transport.recv().await.ok_or_else(Refused::closed)?;
-                    let open = Open::read(open);
-                    wire.sid = Some(open.sid.clone());
-                    Ok((transport, (open, Vec::new())))
-                }
-                answer => Err(Refused::by(answer)),
-            },
+            socketio::Transport::WebSocket => {
+                let io = match wire.websocket().await {
+                    Some(Answer::WebSocket(io)) => io,
+                    answer => return Err(Refused::by(answer)),
+                };
+                let mut transport = Transport::websocket(io, wire.dialect()).await;
+                let open = Open::read(transport.recv().await.ok_or_else(Refused::closed)?);
+                wire.sid = Some(open.sid.clone());
+                Ok((transport, open))
+            }
         }
     })
     .await?;
-    let (open, packets) = first;
     let (commands, received) = mpsc::unbounded_channel();
     let pings = wire.version == Version::V3 && heartbeat;
     let task = Task {
@@ -226,7 +226,7 @@ pub(crate) async fn open(
         farewell: None,
         wire,
     };
-    tokio::spawn(task.run(packets));
+    tokio::spawn(task.run());
     Ok(Connection {
         sid: open.sid,
         commands,
@@ -252,10 +252,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, first: Vec<EnginePacket>) {
-        for packet in first {
-            self.take(packet);
-        }
+    async fn run(mut self) {
         loop {
             tokio::select! {
                 biased;
