@@ -25,7 +25,8 @@
 //! | wait for an answer | [`Socket::emit_with_ack`] |
 //! | set limits and options | [`Builder`], [`Config`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
-//! | shut down | [`SocketIo::close`] |
+//! | shut down | [`SocketIo::close`], [`SocketIo::close_within`] |
+//! | test handlers | the crate [`socketio-test`](https://docs.rs/socketio-test) |
 //!
 //! # Promises
 //!
