@@ -27,6 +27,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Connection {
     sid: String,
+    version: Version,
     commands: mpsc::UnboundedSender<Command>,
     pub(crate) limit: Duration,
 }
@@ -38,7 +39,7 @@ impl Connection {
         &self.sid
     }
 
-    /// Joins a namespace.
+    /// Joins a namespace. A client of version 3 may add a query to its name: `/chat?token=abc`.
     ///
     /// # Errors
     ///
@@ -67,8 +68,13 @@ impl Connection {
     ) -> Result<TestClient, Refused> {
         let (packets, received) = mpsc::unbounded_channel();
         let (joined, answer) = oneshot::channel();
+        let name = match self.version {
+            Version::V3 => connect::split_namespace_query(namespace).0,
+            Version::V4 => namespace,
+        };
         self.command(Command::Join {
-            namespace: namespace.into(),
+            name: name.into(),
+            asked: namespace.into(),
             auth,
             slot: Slot {
                 packets,
@@ -81,12 +87,7 @@ impl Connection {
             Ok(answer) => answer?,
             Err(_) => return Err(Refused::closed()),
         };
-        Ok(TestClient::new(
-            id,
-            namespace.into(),
-            self.clone(),
-            received,
-        ))
+        Ok(TestClient::new(id, name.into(), self.clone(), received))
     }
 
     /// Breaks the connection off, as a network does that is gone. It is over once
@@ -143,7 +144,9 @@ pub(crate) type Sent = oneshot::Sender<()>;
 #[derive(Debug)]
 pub(crate) enum Command {
     Join {
-        namespace: String,
+        name: String,
+        /// The name as it is asked for, perhaps with a query.
+        asked: String,
         auth: Option<String>,
         slot: Slot,
     },
@@ -213,12 +216,13 @@ pub(crate) async fn open(
     })
     .await?;
     let (commands, received) = mpsc::unbounded_channel();
-    let pings = wire.version == Version::V3 && heartbeat;
+    let version = wire.version;
+    let pings = version == Version::V3 && heartbeat;
     let task = Task {
         commands: received,
         transport,
         sockets: HashMap::new(),
-        unclaimed: (wire.version == Version::V3).then(Vec::new),
+        unclaimed: (version == Version::V3).then(Vec::new),
         decoder: Decoder::new(unlimited()),
         next_ack: 0,
         beat: pings.then(|| beat(open.ping_interval)),
@@ -229,6 +233,7 @@ pub(crate) async fn open(
     tokio::spawn(task.run());
     Ok(Connection {
         sid: open.sid,
+        version,
         commands,
         limit,
     })
@@ -272,10 +277,11 @@ impl Task {
     async fn obey(&mut self, command: Command) {
         match command {
             Command::Join {
-                namespace,
+                name,
+                asked,
                 auth,
                 slot,
-            } => self.join(namespace, auth, slot),
+            } => self.join(name, &asked, auth, slot),
             Command::Emit {
                 namespace,
                 name,
@@ -329,14 +335,13 @@ impl Task {
         }
     }
 
-    fn join(&mut self, namespace: String, auth: Option<String>, slot: Slot) {
-        let unasked = self.wire.version == Version::V3 && namespace == "/";
-        let early = self.unclaimed.take_if(|_| unasked);
-        self.sockets.insert(namespace.clone(), slot);
+    fn join(&mut self, name: String, asked: &str, auth: Option<String>, slot: Slot) {
+        let early = self.unclaimed.take_if(|_| name == "/");
+        self.sockets.insert(name, slot);
         if early.is_none() {
-            let mut text = match &*namespace {
+            let mut text = match asked {
                 "/" => String::from("0"),
-                _ => format!("0{namespace},"),
+                _ => format!("0{asked},"),
             };
             text.push_str(auth.as_deref().unwrap_or_default());
             self.send(Encoded::text(&text), None);

@@ -71,7 +71,7 @@ async fn axum_nested_lets_members_in() {
 
 #[tokio::test]
 async fn hyper_app_on_a_port() {
-    let running = run(|listener, stop| hyper_app::serve(listener, stop)).await;
+    let running = run(hyper_app::serve).await;
     assert_eq!(testkit::get(running.addr, "/count").await.text(), "0");
     assert_eq!(testkit::get(running.addr, "/nothing").await.status, 404);
     let mut ws = connect(running.addr, "/socket.io/").await;
@@ -86,7 +86,7 @@ async fn hyper_app_on_a_port() {
 
 #[tokio::test]
 async fn axum_layer_on_a_port() {
-    let running = run(|listener, stop| axum_layer::serve(listener, stop)).await;
+    let running = run(axum_layer::serve).await;
     assert_eq!(testkit::get(running.addr, "/").await.text(), "hello");
     assert_eq!(testkit::get(running.addr, "/nothing").await.status, 404);
     let mut ws = connect(running.addr, "/socket.io/").await;
@@ -103,7 +103,7 @@ async fn axum_layer_on_a_port() {
 
 #[tokio::test]
 async fn axum_nested_on_a_port() {
-    let running = run(|listener, stop| axum_nested::serve(listener, stop)).await;
+    let running = run(axum_nested::serve).await;
     assert_eq!(testkit::get(running.addr, "/").await.text(), "hello");
     let outside = "/socket.io/?EIO=4&transport=polling";
     assert_eq!(testkit::get(running.addr, outside).await.status, 404);
