@@ -27,7 +27,8 @@
 //! | set limits and options | [`Builder`], [`Config`] |
 //! | talk to clients with another parser | [`parser`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
-//! | shut down | [`SocketIo::close`] |
+//! | shut down | [`SocketIo::close`], [`SocketIo::close_within`] |
+//! | test handlers | the crate [`socketio-test`](https://docs.rs/socketio-test) |
 //!
 //! # Promises
 //!
