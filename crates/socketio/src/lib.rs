@@ -54,6 +54,7 @@ mod reason;
 mod server;
 mod snapshot;
 mod socket;
+mod typed;
 
 pub use engineio::{
     CloseReason, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, HttpCompression,
@@ -61,6 +62,8 @@ pub use engineio::{
     serve,
 };
 pub use socketio_adapter::Room;
+#[cfg(feature = "macros")]
+pub use socketio_macros::TypedEvent;
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs, encode::ArgsWriter};
 
 pub use self::{
@@ -75,8 +78,11 @@ pub use self::{
     reason::DisconnectReason,
     server::{Builder, SocketIo},
     socket::Socket,
+    typed::TypedEvent,
 };
 
+#[cfg(test)]
+extern crate self as socketio; // what the derive macro makes names it
 #[cfg(test)]
 mod tests;
 

@@ -237,6 +237,10 @@ impl SocketIo {
         namespaces.get(name).cloned()
     }
 
+    pub(crate) fn main(&self) -> &Namespace {
+        &self.0.main
+    }
+
     pub(crate) fn options(&self) -> &Options {
         &self.0.core.options
     }

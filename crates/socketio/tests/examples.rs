@@ -26,6 +26,13 @@ mod axum_nested;
 )]
 #[path = "../examples/hyper_app.rs"]
 mod hyper_app;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a program, of which this is a part"
+)]
+#[path = "../examples/typed_events.rs"]
+mod typed_events;
 
 async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -107,5 +114,38 @@ async fn axum_nested() {
     ws.text(r#"42/members,1["rooms"]"#).await;
     let rooms = format!(r#"43/members,1[["{id}","members"]]"#);
     assert_eq!(ws.recv_text().await, rooms);
+    server.abort();
+}
+
+#[tokio::test]
+async fn typed_events() {
+    let (listener, addr) = listener().await;
+    let server = tokio::spawn(typed_events::serve(listener));
+    let mut players = Vec::new();
+    for id in 0..2 {
+        let mut ws = connect(addr, "/socket.io/").await;
+        join(&mut ws).await;
+        assert_eq!(ws.recv_text().await, format!(r#"42{id}["ready?"]"#));
+        ws.text(&format!("43{id}[true]")).await;
+        players.push(ws);
+    }
+    let [one, two] = &mut players[..] else {
+        unreachable!()
+    };
+    // By its answer the server has read what came before, so the second one is a player.
+    two.text(r#"420["move",3]"#).await;
+    assert_eq!(two.recv_text().await, r#"430[{"x":3}]"#);
+    one.text(r#"421["move",-1]"#).await;
+    loop {
+        let text = one.recv_text().await;
+        if text.starts_with("43") {
+            assert_eq!(text, r#"431[{"x":2}]"#);
+            break;
+        }
+        assert!(text.ends_with(r#""to":{"x":3}}]"#), "{text}");
+    }
+    let text = two.recv_text().await;
+    assert!(text.starts_with(r#"42["moved",{"who":""#), "{text}");
+    assert!(text.ends_with(r#""to":{"x":2}}]"#), "{text}");
     server.abort();
 }

@@ -19,3 +19,4 @@ mod random;
 mod removal;
 mod reports;
 mod sizes;
+mod typed;
