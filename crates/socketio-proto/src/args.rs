@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engineio_proto::Str;
 use serde::de::DeserializeOwned;
 
-use crate::{ArgsError, EncodeError, ToArgs, de, encode::ArgsWriter, json};
+use crate::{ArgsError, DecodeError, EncodeError, ToArgs, de, decode, encode::ArgsWriter, json};
 
 /// The arguments of an event or of an acknowledgement, still in wire form: a slice of JSON, and
 /// the attachments it refers to. Cloning copies neither.
@@ -41,6 +41,25 @@ impl Args {
     /// ```
     pub fn new<A: ToArgs + ?Sized>(value: &A) -> Result<Self, EncodeError> {
         ArgsWriter::collect(value)
+    }
+
+    /// The arguments in a JSON array, for a parser of one's own. Its placeholders (see
+    /// [`json`](Self::json)) stand for the attachments, if there are any.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no JSON array, or a placeholder names an attachment that is not there.
+    ///
+    /// ```
+    /// use socketio_proto::Args;
+    ///
+    /// let args = Args::from_json(r#"["a", 1]"#.into(), Vec::new()).unwrap();
+    /// assert_eq!(args.deserialize(), Ok(("a".to_owned(), 1)));
+    /// assert!(Args::from_json("{}".into(), Vec::new()).is_err());
+    /// ```
+    pub fn from_json(array: Str, attachments: Vec<Bytes>) -> Result<Self, DecodeError> {
+        let array = decode::array(&array, &array, attachments.len())?;
+        Ok(Self::new_ack(array, attachments))
     }
 
     /// A valid JSON array and its attachments.

@@ -27,9 +27,7 @@ pub(crate) fn decode(text: &Str, limits: &Limits) -> Result<(Packet, usize), Dec
         _ => return Err(DecodeError::UnknownType(Some(kind - b'0'))),
     };
     let (nsp, rest) = split_namespace(rest);
-    if nsp.len() > limits.max_namespace {
-        return Err(DecodeError::NamespaceTooLong);
-    }
+    limits.check_namespace(nsp)?;
     let nsp = match nsp {
         "/" => Str::from_static("/"),
         _ => text.slice_ref(nsp),
@@ -45,16 +43,18 @@ pub(crate) fn decode(text: &Str, limits: &Limits) -> Result<(Packet, usize), Dec
         },
         b'2' | b'5' => {
             let (id, payload) = split_id(rest)?;
-            match array(text, payload, attachments)? {
-                Some(array) => event(array, id, limits)?,
-                None => PacketKind::Empty,
+            if payload.is_empty() {
+                PacketKind::Empty
+            } else {
+                event(array(text, payload, attachments)?, id, limits)?
             }
         }
         _ => {
             let (id, payload) = split_id(rest)?;
-            let args = match array(text, payload, attachments)? {
-                Some(array) => Args::new_ack(array, Vec::new()),
-                None => Args::empty(),
+            let args = if payload.is_empty() {
+                Args::empty()
+            } else {
+                Args::new_ack(array(text, payload, attachments)?, Vec::new())
             };
             match id {
                 Some(id) => PacketKind::Ack { id, args },
@@ -112,20 +112,17 @@ fn optional(text: &Str, payload: &str, starts: &[char]) -> Result<Option<Str>, D
     Ok(Some(text.slice_ref(payload)))
 }
 
-/// An array that may be absent, its placeholders checked and in the usual form.
-fn array(text: &Str, payload: &str, attachments: usize) -> Result<Option<Str>, DecodeError> {
-    if payload.is_empty() {
-        return Ok(None);
-    }
+/// An array, its placeholders checked and in the usual form.
+pub(crate) fn array(text: &Str, payload: &str, attachments: usize) -> Result<Str, DecodeError> {
     let payload = validate(payload, &['['])?;
     if attachments > 0 {
         let normalised = placeholder::normalise(payload, attachments, 0);
         let normalised = normalised.map_err(|_| DecodeError::IllegalPlaceholder)?;
         if let Some(normalised) = normalised {
-            return Ok(Some(normalised.into()));
+            return Ok(normalised.into());
         }
     }
-    Ok(Some(text.slice_ref(payload)))
+    Ok(text.slice_ref(payload))
 }
 
 /// A whole and valid JSON text, however deep, that starts with one of these characters.
@@ -155,9 +152,7 @@ fn event(array: Str, id: Option<u64>, limits: &Limits) -> Result<PacketKind, Dec
         }
         _ => return Err(DecodeError::InvalidPayload),
     };
-    if name.len() > limits.max_event_name {
-        return Err(DecodeError::EventNameTooLong);
-    }
+    limits.check_event_name(&name)?;
     if is_reserved(&name) {
         return Err(DecodeError::InvalidPayload);
     }

@@ -104,9 +104,7 @@ pub trait ToArgs {
 
 impl<T: Serialize + ?Sized> ToArgs for T {
     fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError> {
-        out.0
-            .push_all(self)
-            .map_err(|error| EncodeError::new(&error))
+        out.0.push_all(self).map_err(EncodeError::new)
     }
 }
 
@@ -138,9 +136,7 @@ impl ArgsWriter {
     ///
     /// If it cannot be JSON.
     pub fn push<T: Serialize + ?Sized>(&mut self, argument: &T) -> Result<(), EncodeError> {
-        self.0
-            .push(argument)
-            .map_err(|error| EncodeError::new(&error))
+        self.0.push(argument).map_err(EncodeError::new)
     }
 
     /// The arguments of a value, as if they had arrived.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use socketio_proto::{Args, EncodeError, ToArgs, encode};
+use socketio_proto::{Args, EncodeError, ToArgs};
 use tokio::{sync::oneshot, time::Sleep};
 
 use crate::{AckError, Socket, Str, error::HandlerError};
@@ -43,7 +43,8 @@ impl AckRequest {
         if self.has(ANSWERED) {
             return Ok(false);
         }
-        let encoded = encode::ack(self.socket.namespace().name(), self.id, args)?;
+        let namespace = self.socket.namespace();
+        let encoded = namespace.codec().ack(namespace.name(), self.id, args)?;
         let first = self.set(ANSWERED) & ANSWERED == 0;
         if first {
             self.socket.conn().send(encoded);

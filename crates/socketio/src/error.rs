@@ -53,6 +53,8 @@ pub enum AckError {
     ///
     /// [`Builder::max_pending_acks`]: crate::Builder::max_pending_acks
     TooManyPending,
+    /// The event was volatile, and the connection could not take it.
+    NotSent,
     /// The answer has another shape than was asked for.
     Args(ArgsError),
 }
@@ -64,6 +66,7 @@ impl fmt::Display for AckError {
             AckError::Timeout => f.write_str("operation has timed out"),
             AckError::Disconnected => f.write_str("the socket is disconnected"),
             AckError::TooManyPending => f.write_str("too many acknowledgements are pending"),
+            AckError::NotSent => f.write_str("the connection could not take the event"),
             AckError::Args(error) => error.fmt(f),
         }
     }

@@ -24,6 +24,7 @@
 //! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
 //! | wait for an answer | [`Socket::emit_with_ack`] |
 //! | set limits and options | [`Builder`], [`Config`] |
+//! | talk to clients with another parser | [`parser`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
 //! | shut down | [`SocketIo::close`] |
 //!
@@ -40,8 +41,11 @@
 #![forbid(unsafe_code)]
 
 mod ack;
+mod acks;
 mod broadcast;
 mod client;
+mod delivery;
+mod emitter;
 mod error;
 mod extensions;
 pub mod handler;
@@ -50,33 +54,42 @@ mod in_flight;
 mod listen;
 mod namespace;
 mod outgoing;
+pub mod parser;
 mod reason;
+mod recovery;
+mod remote;
 mod server;
+mod server_side;
 mod snapshot;
 mod socket;
 mod typed;
 
 pub use engineio::{
-    CloseReason, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, HttpCompression,
-    InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str, Transport, Version,
-    serve,
+    CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors,
+    HttpCompression, InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str,
+    Transport, Version, serve,
 };
-pub use socketio_adapter::Room;
+pub use socketio_adapter::{self as adapter, HandshakeDetails, Room, RoomEvent};
 #[cfg(feature = "macros")]
 pub use socketio_macros::TypedEvent;
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs, encode::ArgsWriter};
 
 pub use self::{
     ack::AckFuture,
-    broadcast::{BroadcastOperator, IntoRooms, Volatile},
+    acks::{BroadcastAckError, BroadcastAcks},
+    broadcast::{BroadcastOperator, IntoRooms},
     client::Client,
+    emitter::Emitter,
     error::{AckError, BoxError, ConnectError, EmitError, ErrorReply, ErrorReport, HandlerError},
     extensions::Extensions,
     handshake::Handshake,
     namespace::Namespace,
     outgoing::OutgoingEvent,
     reason::DisconnectReason,
+    recovery::ConnectionStateRecovery,
+    remote::{FetchError, RemoteSocket},
     server::{Builder, SocketIo},
+    server_side::{ServerSideError, ServerSideEvent},
     socket::Socket,
     typed::TypedEvent,
 };

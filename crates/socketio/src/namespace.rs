@@ -3,24 +3,30 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use engineio::SessionHandle;
-use socketio_adapter::Registry;
-use socketio_proto::ToArgs;
+use serde::de::DeserializeOwned;
+use socketio_adapter::{Cluster, Local, Registry, RoomEvent};
+use socketio_proto::{Codec, ToArgs};
 
 use crate::{
-    BroadcastOperator, ConnectError, EmitError, ErrorReport, Socket, SocketIo,
+    BroadcastAcks, BroadcastOperator, ConnectError, EmitError, ErrorReport, FetchError,
+    RemoteSocket, Room, Socket, SocketIo,
     broadcast::IntoRooms,
-    error::HandlerError,
+    delivery::LocalNamespace,
+    error::{BoxError, HandlerError},
     handler::{
         self, Connect, Disconnect, Event, Handler, Handlers, IntoReply, IntoResult, Listeners,
         guarded,
     },
+    recovery::Recovery,
     server::{Core, Options, WeakSocketIo},
+    server_side::ServerSide,
     snapshot::Watched,
 };
 
@@ -44,6 +50,18 @@ struct Inner {
     outgoing_of_sockets: AtomicUsize,
     on_error: ErrorHook,
     ack_ids: AtomicU64,
+    server_side: Watched<ServerSide>,
+    recovery: Option<Arc<Recovery>>,
+    /// This namespace among other servers, if the server has an adapter.
+    cluster: OnceLock<(Cluster, Arc<dyn Local>)>,
+}
+
+pub(crate) struct WeakNamespace(Weak<Inner>);
+
+impl WeakNamespace {
+    pub(crate) fn upgrade(&self) -> Option<Namespace> {
+        self.0.upgrade().map(Namespace)
+    }
 }
 
 /// A connected socket, as rooms hold it. The session stands beside it so that a broadcast does not
@@ -65,9 +83,11 @@ impl Member {
 
 impl Namespace {
     pub(crate) fn new(name: &str, core: Arc<Core>) -> Self {
-        Self(Arc::new(Inner {
+        let recovery = core.recovery.clone().map(Recovery::new).map(Arc::new);
+        let namespace = Self(Arc::new(Inner {
             name: name.into(),
             core,
+            recovery,
             server: OnceLock::new(),
             registry: Registry::new(),
             handlers: Watched::default(),
@@ -75,7 +95,17 @@ impl Namespace {
             outgoing_of_sockets: AtomicUsize::new(0),
             on_error: ErrorHook::default(),
             ack_ids: AtomicU64::new(0),
-        }))
+            server_side: Watched::default(),
+            cluster: OnceLock::new(),
+        }));
+        if let Some(adapter) = &namespace.0.core.adapter {
+            let local = LocalNamespace::new(&namespace);
+            let timeout = namespace.options().request_timeout;
+            let weak = Arc::downgrade(&local);
+            let cluster = Cluster::open(&**adapter, name, weak, timeout);
+            let _ = namespace.0.cluster.set((cluster, local));
+        }
+        namespace
     }
 
     /// The name, which starts with a slash.
@@ -189,6 +219,34 @@ impl Namespace {
         self
     }
 
+    /// Adds a function that is told what happens to rooms: the official adapter's events
+    /// `create-room`, `join-room`, `leave-room` and `delete-room`. It is called after the fact, and
+    /// must not block.
+    ///
+    /// ```
+    /// use socketio::{RoomEvent, SocketIo};
+    ///
+    /// let io = SocketIo::new();
+    /// io.of("/").on_room_event(|event| {
+    ///     if let RoomEvent::Joined { room, id } = event {
+    ///         println!("{id} has joined {room}");
+    ///     }
+    /// });
+    /// ```
+    pub fn on_room_event(&self, hook: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
+        self.0.registry.observe(move |event| {
+            if guarded(|| hook(event)).is_err() {
+                tracing::error!("a hook for room events panicked");
+            }
+        });
+        self
+    }
+
+    /// The names of the rooms that somebody is in, without those that sockets have of their own.
+    pub fn rooms(&self) -> Vec<Room> {
+        self.0.registry.rooms()
+    }
+
     /// Sends an event to all sockets. A tuple stands for several arguments, `()` for none.
     ///
     /// # Errors
@@ -196,6 +254,25 @@ impl Namespace {
     /// If the name is reserved or the arguments cannot be JSON.
     pub fn emit<A: ToArgs + ?Sized>(&self, event: &str, args: &A) -> Result<(), EmitError> {
         self.everybody().emit(event, args)
+    }
+
+    /// Sends the event `message` to all sockets.
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be JSON.
+    pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
+        self.everybody().send(args)
+    }
+
+    /// Sends an event to all sockets and asks for acknowledgements; see
+    /// [`BroadcastOperator::emit_with_ack`].
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &(impl ToArgs + ?Sized),
+    ) -> BroadcastAcks<T> {
+        self.everybody().emit_with_ack(event, args)
     }
 
     /// Everybody in these rooms.
@@ -218,6 +295,62 @@ impl Namespace {
         self.everybody().volatile()
     }
 
+    /// Events in poll responses that may be compressed, or not. Default: `true`.
+    pub fn compress(&self, compress: bool) -> BroadcastOperator {
+        self.everybody().compress(compress)
+    }
+
+    /// Only the sockets of this server.
+    pub fn local(&self) -> BroadcastOperator {
+        self.everybody().local()
+    }
+
+    /// How long answers are waited for.
+    pub fn timeout(&self, timeout: Duration) -> BroadcastOperator {
+        self.everybody().timeout(timeout)
+    }
+
+    /// The connected sockets of this server.
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.everybody().sockets()
+    }
+
+    /// The connected sockets of all servers.
+    ///
+    /// # Errors
+    ///
+    /// If another server does not answer in time; see [`BroadcastOperator::fetch_sockets`].
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
+        self.everybody().fetch_sockets().await
+    }
+
+    /// Makes all sockets join rooms.
+    pub fn sockets_join(&self, rooms: impl IntoRooms) {
+        self.everybody().sockets_join(rooms);
+    }
+
+    /// Makes all sockets leave rooms.
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) {
+        self.everybody().sockets_leave(rooms);
+    }
+
+    /// Disconnects all sockets; with `close`, also the connections below them.
+    pub fn disconnect_sockets(&self, close: bool) {
+        self.everybody().disconnect_sockets(close);
+    }
+
+    /// How many servers have this namespace, this one included.
+    ///
+    /// # Errors
+    ///
+    /// If the adapter cannot say.
+    pub async fn server_count(&self) -> Result<usize, BoxError> {
+        match self.cluster() {
+            Some(cluster) => cluster.server_count().await,
+            None => Ok(1),
+        }
+    }
+
     fn everybody(&self) -> BroadcastOperator {
         BroadcastOperator::new(self.clone())
     }
@@ -237,6 +370,28 @@ impl Namespace {
 
     pub(crate) fn options(&self) -> &Options {
         &self.0.core.options
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakNamespace {
+        WeakNamespace(Arc::downgrade(&self.0))
+    }
+
+    /// The other servers, if there may be any.
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        self.0.cluster.get().map(|(cluster, _)| cluster)
+    }
+
+    /// What is kept for clients that come back, if the server has connection state recovery.
+    pub(crate) fn recovery(&self) -> Option<&Arc<Recovery>> {
+        self.0.recovery.as_ref()
+    }
+
+    pub(crate) fn server_side(&self) -> &Watched<ServerSide> {
+        &self.0.server_side
+    }
+
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.0.core.codec
     }
 
     pub(crate) fn registry(&self) -> &Registry<Member> {

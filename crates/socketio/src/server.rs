@@ -3,19 +3,24 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
-use engineio::{Acceptor, Config, Server, SessionHandle};
-use socketio_proto::{Limits, ToArgs};
+use engineio::{Acceptor, Closed, Config, Server, SessionHandle, WeakServer};
+use serde::de::DeserializeOwned;
+use socketio_adapter::Adapter;
+use socketio_proto::{Codec, Limits, Parser, ToArgs};
 
 use crate::{
-    BroadcastOperator, ConnectError, EmitError, ErrorReport, Namespace,
+    BroadcastAcks, BroadcastOperator, ConnectError, ConnectionStateRecovery, EmitError,
+    ErrorReport, FetchError, Namespace, RemoteSocket, ServerSideError, ServerSideEvent, Socket,
     broadcast::IntoRooms,
     client::Client,
     handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded},
     namespace::{ErrorHook, log},
+    recovery::Budget,
 };
 
 /// A Socket.IO server. Cheap to clone.
@@ -31,15 +36,19 @@ struct Inner {
     main: Namespace,
     namespaces: RwLock<HashMap<Box<str>, Namespace>>,
     config: Config,
-    /// Made when first asked for. The service and the server keep each other alive until
-    /// [`SocketIo::close`].
-    service: Mutex<Option<Server<SocketIo>>>,
+    /// Made when first asked for. Weak: the service keeps the server alive. It lives for as long as
+    /// somebody has it or there are sessions; one that is made anew after that is the same to
+    /// everybody.
+    service: Mutex<WeakServer<SocketIo>>,
 }
 
 /// What namespaces know of their server.
 pub(crate) struct Core {
     pub(crate) options: Options,
+    pub(crate) codec: Codec,
     pub(crate) state: http::Extensions,
+    pub(crate) adapter: Option<Arc<dyn Adapter>>,
+    pub(crate) recovery: Option<Arc<Budget>>,
     on_error: ErrorHook,
 }
 
@@ -61,6 +70,7 @@ pub(crate) struct Options {
     pub(crate) max_waiting: usize,
     pub(crate) max_waiting_bytes: usize,
     pub(crate) max_pending_acks: usize,
+    pub(crate) request_timeout: Duration,
 }
 
 impl Default for Options {
@@ -72,6 +82,7 @@ impl Default for Options {
             max_waiting: 256,
             max_waiting_bytes: 1_000_000,
             max_pending_acks: 1024,
+            request_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -178,6 +189,24 @@ impl SocketIo {
         self.0.main.emit(event, args)
     }
 
+    /// See [`Namespace::send`].
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be JSON.
+    pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
+        self.0.main.send(args)
+    }
+
+    /// See [`Namespace::emit_with_ack`].
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &(impl ToArgs + ?Sized),
+    ) -> BroadcastAcks<T> {
+        self.0.main.emit_with_ack(event, args)
+    }
+
     /// See [`Namespace::to`].
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.0.main.to(rooms)
@@ -198,34 +227,167 @@ impl SocketIo {
         self.0.main.volatile()
     }
 
-    /// The service that answers HTTP requests: a hyper 1 service and a tower service, and by its
-    /// [`layer`](Server::layer) a tower layer. Every call gives the same one.
-    ///
-    /// Its path is `/socket.io/` unless [`Builder::engine`] says otherwise. The service keeps the
-    /// server alive, and the server the service, until [`close`](Self::close).
-    pub fn service(&self) -> Server<SocketIo> {
-        let mut service = self
-            .0
-            .service
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        service
-            .get_or_insert_with(|| Server::new(self.0.config.clone(), self.clone()))
-            .clone()
+    /// See [`Namespace::compress`].
+    pub fn compress(&self, compress: bool) -> BroadcastOperator {
+        self.0.main.compress(compress)
     }
 
-    /// Closes all connections and takes no new ones; sockets are told
-    /// [`ServerShuttingDown`](crate::DisconnectReason::ServerShuttingDown). What was sent still
-    /// leaves. Returns when all connections are gone, or after ten seconds.
-    ///
-    /// Afterwards [`service`](Self::service) gives a new service.
-    pub async fn close(&self) {
-        let service = self.0.service.lock().map(|mut it| it.take());
-        let service = service.unwrap_or_else(|it| it.into_inner().take());
-        if let Some(service) = service {
-            service.close(CLOSE_TIME).await;
-        }
+    /// See [`Namespace::local`].
+    pub fn local(&self) -> BroadcastOperator {
+        self.0.main.local()
     }
+
+    /// See [`Namespace::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> BroadcastOperator {
+        self.0.main.timeout(timeout)
+    }
+
+    /// See [`Namespace::sockets`].
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.0.main.sockets()
+    }
+
+    /// See [`Namespace::fetch_sockets`].
+    ///
+    /// # Errors
+    ///
+    /// If another server does not answer in time.
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
+        self.0.main.fetch_sockets().await
+    }
+
+    /// See [`Namespace::sockets_join`].
+    pub fn sockets_join(&self, rooms: impl IntoRooms) {
+        self.0.main.sockets_join(rooms);
+    }
+
+    /// See [`Namespace::sockets_leave`].
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) {
+        self.0.main.sockets_leave(rooms);
+    }
+
+    /// See [`Namespace::disconnect_sockets`].
+    pub fn disconnect_sockets(&self, close: bool) {
+        self.0.main.disconnect_sockets(close);
+    }
+
+    /// See [`Namespace::on_server_side_emit`].
+    pub fn on_server_side_emit<H, F>(&self, event: &str, handler: H) -> &Self
+    where
+        H: Fn(ServerSideEvent) -> F + Send + Sync + 'static,
+        F: Future<Output: IntoResult> + Send + 'static,
+    {
+        self.0.main.on_server_side_emit(event, handler);
+        self
+    }
+
+    /// See [`Namespace::server_side_emit`].
+    ///
+    /// # Errors
+    ///
+    /// If the name is reserved or the arguments cannot be JSON.
+    pub fn server_side_emit<A: ToArgs + ?Sized>(
+        &self,
+        event: &str,
+        args: &A,
+    ) -> Result<(), EmitError> {
+        self.0.main.server_side_emit(event, args)
+    }
+
+    /// See [`Namespace::server_side_emit_with_ack`].
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be sent, or not all servers answer in time.
+    pub async fn server_side_emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &(impl ToArgs + ?Sized),
+    ) -> Result<Vec<T>, ServerSideError<T>> {
+        self.0.main.server_side_emit_with_ack(event, args).await
+    }
+
+    /// The service that answers HTTP requests: a hyper 1 service and a tower service, and by its
+    /// [`layer`](Server::layer) a tower layer. Every call gives the same one, until
+    /// [`close`](Self::close).
+    ///
+    /// Its path is `/socket.io/` unless [`Builder::engine`] says otherwise. The service and its
+    /// sessions keep the server alive; when the last of all three is gone, everything is freed.
+    pub fn service(&self) -> Server<SocketIo> {
+        let mut current = self.current_service();
+        if let Some(service) = current.upgrade() {
+            return service;
+        }
+        let service = Server::new(self.0.config.clone(), self.clone());
+        *current = service.downgrade();
+        service
+    }
+
+    /// Shuts down in ten seconds at most; see [`close_within`](Self::close_within).
+    pub async fn close(&self) -> Closed {
+        self.close_within(CLOSE_TIME).await
+    }
+
+    /// Shuts down:
+    ///
+    /// - new connections are refused with 503;
+    /// - sockets are disconnected with
+    ///   [`ServerShuttingDown`](crate::DisconnectReason::ServerShuttingDown);
+    /// - what was sent still leaves, then the clients are told, and polls that wait are answered;
+    /// - handlers run to their end, those of disconnections too.
+    ///
+    /// Returns when all this is done, or when the time is over. What is still there by then is cut
+    /// off: connections are closed, handlers dropped where they wait. [`Closed`] says how many
+    /// connections that were.
+    ///
+    /// Afterwards [`service`](Self::service) gives a new service, and clients can connect again.
+    ///
+    /// If several calls wait at once, the shortest time holds. If the returned future is dropped,
+    /// the shutdown goes on, and another call waits for it. A handler must not wait for it: it
+    /// would wait for its own end.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let io = socketio::SocketIo::new();
+    /// let service = io.service();
+    /// // … serve it, then
+    /// let closed = io.close_within(Duration::from_secs(3)).await;
+    /// assert!(closed.all_gone());
+    /// # }
+    /// ```
+    ///
+    /// The accept loop is stopped by whoever runs it. Do that afterwards: until then, new clients
+    /// get their clear answer, and clients with long-polling can fetch what is left for them.
+    ///
+    /// ```no_run
+    /// # async fn example(io: socketio::SocketIo, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+    /// socketio::serve(listener, io.service())
+    ///     .with_graceful_shutdown(async move {
+    ///         let _ = tokio::signal::ctrl_c().await;
+    ///         io.close().await;
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    pub async fn close_within(&self, time: Duration) -> Closed {
+        let service = self.current_service().upgrade();
+        let closed = match &service {
+            Some(service) => service.close(time).await,
+            None => Closed::default(),
+        };
+        self.close_adapters().await;
+        let mut current = self.current_service();
+        // Another call may have been faster, and a new service be in use.
+        if current.upgrade().is_some_and(|it| it.is_closing()) {
+            *current = WeakServer::default();
+        }
+        closed
+    }
+
+    /// No connection is left. Rooms are on this node alone, so there is nothing to close.
+    async fn close_adapters(&self) {}
 
     /// The namespace with this name, if it has been made.
     pub(crate) fn namespace(&self, name: &str) -> Option<Namespace> {
@@ -245,9 +407,20 @@ impl SocketIo {
         &self.0.core.options
     }
 
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.0.core.codec
+    }
+
     /// Something went wrong before the client had joined any namespace.
     pub(crate) fn report(&self, report: &ErrorReport<'_>) {
         self.0.core.report(report);
+    }
+
+    fn current_service(&self) -> MutexGuard<'_, WeakServer<SocketIo>> {
+        self.0
+            .service
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn downgrade(&self) -> WeakSocketIo {
@@ -293,7 +466,10 @@ impl fmt::Debug for SocketIo {
 #[must_use]
 pub struct Builder {
     options: Options,
+    codec: Codec,
     state: http::Extensions,
+    adapter: Option<Arc<dyn Adapter>>,
+    recovery: Option<ConnectionStateRecovery>,
     engine: Config,
 }
 
@@ -301,7 +477,10 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             options: Options::default(),
+            codec: Codec::default(),
             state: http::Extensions::new(),
+            adapter: None,
+            recovery: None,
             engine: Config::default().path(PATH),
         }
     }
@@ -366,6 +545,63 @@ impl Builder {
         self
     }
 
+    /// Makes this server one of several that act as one: broadcasts reach the sockets of all of
+    /// them. Default: none, the server is alone.
+    ///
+    /// ```
+    /// use socketio::{SocketIo, adapter::MemoryAdapter};
+    ///
+    /// let cluster = MemoryAdapter::new();
+    /// let one = SocketIo::builder().adapter(cluster.clone()).build();
+    /// let another = SocketIo::builder().adapter(cluster).build();
+    /// ```
+    pub fn adapter(mut self, adapter: impl Adapter) -> Self {
+        self.adapter = Some(Arc::new(adapter));
+        self
+    }
+
+    /// Lets clients 3.x and 4.x come back after a short disconnection as if it had not been: with
+    /// the id, the rooms and the [data](Socket::set_data) that they had, and with the events that
+    /// they have missed, in order, before the answer to their CONNECT. Default: off.
+    ///
+    /// An event that the client may have to be sent again has one more argument, the offset; events
+    /// that are [volatile](Namespace::volatile) or ask for an acknowledgement are not sent again.
+    /// Old clients (1.x and 2.x) see no offsets and cannot be recovered. A client that
+    /// [was disconnected](crate::DisconnectReason::is_recoverable) on purpose, or left, is not.
+    ///
+    /// While this is on, the events of a namespace are sent one after the other, whichever thread
+    /// they come from.
+    ///
+    /// ```
+    /// use socketio::{ConnectionStateRecovery, SocketIo};
+    ///
+    /// let io = SocketIo::builder()
+    ///     .connection_state_recovery(ConnectionStateRecovery::new())
+    ///     .build();
+    /// io.on_connection(async |socket: socketio::Socket| {
+    ///     if !socket.recovered() {
+    ///         socket.join("news");
+    ///     }
+    /// });
+    /// ```
+    pub fn connection_state_recovery(mut self, options: ConnectionStateRecovery) -> Self {
+        self.recovery = Some(options);
+        self
+    }
+
+    /// How long other servers have for an answer where nothing else is said. Default: 5 s.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.options.request_timeout = timeout;
+        self
+    }
+
+    /// What packets look like on the wire. Clients must use the same parser. Default: that of the
+    /// protocol document; see [`parser`](crate::parser) for others.
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.codec = Codec::new(parser);
+        self
+    }
+
     /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies. The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
@@ -377,7 +613,12 @@ impl Builder {
     pub fn build(self) -> SocketIo {
         let core = Arc::new(Core {
             options: self.options,
+            codec: self.codec,
             state: self.state,
+            adapter: self.adapter,
+            recovery: self
+                .recovery
+                .map(|options| Arc::new(Budget::new(options, self.engine.heartbeat()))),
             on_error: ErrorHook::default(),
         });
         let main = Namespace::new("/", core.clone());
@@ -386,7 +627,7 @@ impl Builder {
             namespaces: RwLock::new([("/".into(), main.clone())].into()),
             core,
             config: self.engine,
-            service: Mutex::new(None),
+            service: Mutex::default(),
         }));
         main.set_server(io.downgrade());
         io
@@ -404,5 +645,5 @@ impl fmt::Debug for Builder {
 /// Where clients look if they are not told otherwise.
 const PATH: &str = "/socket.io/";
 
-/// How long [`SocketIo::close`] waits.
+/// How long [`SocketIo::close`] takes at most.
 const CLOSE_TIME: Duration = Duration::from_secs(10);

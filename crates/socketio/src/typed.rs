@@ -6,7 +6,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use socketio_proto::ArgsError;
 
 use crate::{
-    AckFuture, BoxError, BroadcastOperator, EmitError, Namespace, Socket, SocketIo, Volatile,
+    AckFuture, BoxError, BroadcastAcks, BroadcastOperator, EmitError, Emitter, Namespace, Socket,
+    SocketIo,
     handler::{self, Event, EventHandler, FromContext, Handler},
 };
 
@@ -283,6 +284,23 @@ impl Socket {
     }
 }
 
+impl Emitter<'_> {
+    /// Sends a [typed event](TypedEvent); see [`emit`](Self::emit).
+    ///
+    /// # Errors
+    ///
+    /// If the name is reserved or the payload cannot be JSON.
+    pub fn emit_event<E: TypedEvent + Serialize>(&self, event: &E) -> Result<bool, EmitError> {
+        self.emit(E::NAME, event)
+    }
+
+    /// Sends a [typed event](TypedEvent) and asks for its acknowledgement; see
+    /// [`emit_with_ack`](Self::emit_with_ack).
+    pub fn emit_event_with_ack<E: TypedEvent + Serialize>(&self, event: &E) -> AckFuture<E::Ack> {
+        self.emit_with_ack(E::NAME, event)
+    }
+}
+
 impl BroadcastOperator {
     /// Sends a [typed event](TypedEvent); see [`emit`](Self::emit).
     ///
@@ -292,16 +310,14 @@ impl BroadcastOperator {
     pub fn emit_event<E: TypedEvent + Serialize>(&self, event: &E) -> Result<(), EmitError> {
         self.emit(E::NAME, event)
     }
-}
 
-impl Volatile<'_> {
-    /// Sends a [typed event](TypedEvent); see [`emit`](Self::emit).
-    ///
-    /// # Errors
-    ///
-    /// If the name is reserved or the payload cannot be JSON.
-    pub fn emit_event<E: TypedEvent + Serialize>(&self, event: &E) -> Result<bool, EmitError> {
-        self.emit(E::NAME, event)
+    /// Sends a [typed event](TypedEvent) and asks every socket for its acknowledgement; see
+    /// [`emit_with_ack`](Self::emit_with_ack).
+    pub fn emit_event_with_ack<E>(&self, event: &E) -> BroadcastAcks<E::Ack>
+    where
+        E: TypedEvent<Ack: DeserializeOwned> + Serialize,
+    {
+        self.emit_with_ack(E::NAME, event)
     }
 }
 

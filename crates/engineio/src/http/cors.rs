@@ -268,21 +268,23 @@ fn add(out: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
 
 /// Names a request header that the response depends on, next to those that are already named.
 fn add_vary(out: &mut HeaderMap, name: &'static str) {
-    let named = out.get(header::VARY).and_then(|it| it.to_str().ok());
-    let value = match named.unwrap_or_default() {
-        "" => HeaderValue::from_static(name),
-        named => {
-            let mut names = named.split(',').map(str::trim);
-            if names.any(|it| it == "*" || it.eq_ignore_ascii_case(name)) {
-                return;
-            }
-            match HeaderValue::try_from(format!("{named}, {name}")) {
-                Ok(value) => value,
-                Err(_) => return, // cannot be: both were header text before
-            }
+    let mut list = String::new();
+    for named in out.get_all(header::VARY) {
+        let named = named.to_str().unwrap_or_default();
+        let mut names = named.split(',').map(str::trim);
+        if names.any(|it| it == "*" || it.eq_ignore_ascii_case(name)) {
+            return;
         }
-    };
-    out.insert(header::VARY, value);
+        if !named.is_empty() {
+            list += named;
+            list += ", ";
+        }
+    }
+    list += name;
+    // Cannot fail: all of it was header text before.
+    if let Ok(value) = HeaderValue::try_from(list) {
+        out.insert(header::VARY, value);
+    }
 }
 
 const WILDCARD: HeaderValue = HeaderValue::from_static("*");

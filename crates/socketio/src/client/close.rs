@@ -61,6 +61,12 @@ impl Client {
         self.session.close(CloseReason::ForcedClose);
     }
 
+    /// The client has come back on another connection: this one is of no more use.
+    pub(super) fn replaced(&mut self) {
+        self.end(DisconnectReason::TransportClose, None);
+        self.session.close(CloseReason::ForcedClose);
+    }
+
     /// Nothing more comes from the client, and nothing more goes to it.
     pub(super) fn end(&mut self, reason: DisconnectReason, description: Option<Arc<str>>) {
         if std::mem::replace(&mut self.closed, true) {
@@ -74,7 +80,7 @@ impl Client {
                     return false;
                 }
                 Stage::Open(socket) => {
-                    if socket.left() {
+                    if socket.left(reason) {
                         self.waiting.push(Item::Ended(Disconnect {
                             socket: socket.clone(),
                             reason,
@@ -101,7 +107,7 @@ impl Drop for Client {
             match &slot.stage {
                 Stage::Joining(socket) => socket.refuse(),
                 Stage::Open(socket) | Stage::Kicked(Some(socket)) => {
-                    socket.left();
+                    socket.left(DisconnectReason::ServerNamespaceDisconnect);
                     // They may hold the socket.
                     socket.drop_listeners();
                 }

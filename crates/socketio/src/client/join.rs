@@ -3,14 +3,14 @@
 use std::task::Context;
 
 use engineio::Version;
-use socketio_proto::connect;
+use socketio_proto::{EncodeError, Encoded};
 
 use super::{
     Client,
     slot::{Slot, Stage},
 };
 use crate::{
-    ConnectError, Handshake, Socket,
+    ConnectError, ErrorReport, Handshake, Socket,
     error::HandlerError,
     handler::{Connect, admission},
     in_flight::{Done, Work},
@@ -24,12 +24,21 @@ impl Client {
         }
         let Some(namespace) = self.io.namespace(name) else {
             // The same for clients of protocol 4, as the official server has it.
-            let packet = connect::connect_error(Version::V4, name, "Invalid namespace", None);
-            return self.session.send(packet);
+            let codec = self.io.codec();
+            let packet = codec.connect_error(Version::V4, name, "Invalid namespace", None);
+            return self.tell(packet);
         };
         let handshake = Handshake::new(self.request.clone(), auth);
         let socket = Socket::new(namespace.clone(), self.session.clone(), handshake);
-        let admission = admission(&namespace.handlers().current(), &socket);
+        let skip = socket.recovered()
+            && namespace
+                .recovery()
+                .is_some_and(|it| it.skips_middlewares());
+        let admission = if skip {
+            None
+        } else {
+            admission(&namespace.handlers().current(), &socket)
+        };
         if self.slots.is_empty() {
             self.slots.reserve_exact(1);
         }
@@ -83,9 +92,12 @@ impl Client {
         // The packet before the registration: no broadcast may overtake it. It cannot leave
         // before this turn is over.
         let name = slot.namespace.name();
-        let packet = connect::connect(self.session.version(), name, socket.id(), None);
-        self.session.send(packet);
-        socket.admit();
+        let codec = slot.namespace.codec();
+        let version = self.session.version();
+        let admitted = socket.admit(|pid| codec.connect(version, name, socket.id(), pid));
+        if let Err(error) = admitted {
+            return self.tell(Err(error));
+        }
         let context = Connect {
             socket: socket.clone(),
         };
@@ -110,8 +122,24 @@ impl Client {
                 socket.report(None, HandlerError::Failed(error.into()));
             }
             let (version, name) = (self.session.version(), socket.namespace().name());
-            let packet = connect::connect_error(version, name, error.message(), error.data());
-            self.session.send(packet);
+            let codec = self.io.codec();
+            self.tell(codec.connect_error(version, name, error.message(), error.data()));
+        }
+    }
+
+    /// Sends what a client that joins waits for. If the application's parser cannot say it, the
+    /// client would wait for ever.
+    fn tell(&mut self, packet: Result<Encoded, EncodeError>) {
+        match packet {
+            Ok(packet) => self.session.send(packet),
+            Err(error) => {
+                self.io.report(&ErrorReport {
+                    socket: None,
+                    event: None,
+                    error: &HandlerError::Failed(error.into()),
+                });
+                self.close_by_force(None);
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
 use futures_util::future::join_all;
-use socketio_proto::{Args, Decoder, Packet, PacketKind, connect::split_namespace_query};
+use socketio_proto::{AnyDecoder, Args, Packet, PacketKind, connect::split_namespace_query};
 use tokio::time::Sleep;
 
 use self::{
@@ -27,6 +27,7 @@ use crate::{
     handler::{self, Disconnect, Event, EventHandler, HandlerId, Listeners, Task},
     handshake::auth_of_query,
     in_flight::{Done, InFlight, Work},
+    socket::Kick,
 };
 
 /// One connection, with a socket in each namespace that the client has joined.
@@ -55,7 +56,7 @@ pub struct Client {
     io: SocketIo,
     session: SessionHandle,
     request: Arc<engineio::Handshake>,
-    decoder: Decoder,
+    decoder: AnyDecoder,
     /// Usually one.
     slots: Vec<Slot>,
     in_flight: InFlight,
@@ -76,7 +77,7 @@ impl Client {
         let options = io.options();
         let deadline = tokio::time::sleep(options.connect_timeout);
         Self {
-            decoder: Decoder::new(options.limits),
+            decoder: io.codec().decoder(options.limits),
             slots: Vec::new(),
             in_flight: InFlight::new(options.max_in_flight),
             waiting: Waiting::default(),
@@ -96,19 +97,21 @@ impl Client {
             let auth = auth_of_query(self.request.query());
             self.join("/", auth, cx);
         }
-        let mut kicked_out = false;
+        let mut kicked = None;
         for slot in &mut self.slots {
             if let Some(socket) = slot.connected()
-                && let Some(out) = socket.poll_kicked(cx)
+                && let Some(kick) = socket.poll_kicked(cx)
             {
-                kicked_out |= out;
+                kicked = kicked.max(Some(kick));
                 let socket = socket.clone();
                 self.waiting.push(Item::Kicked(socket.clone()));
                 slot.stage = Stage::Kicked(Some(socket));
             }
         }
-        if kicked_out {
-            self.kick_out();
+        match kicked {
+            Some(Kick::Connection) => self.kick_out(),
+            Some(Kick::Replaced) => self.replaced(),
+            Some(Kick::Socket) | None => {}
         }
     }
 
@@ -142,9 +145,9 @@ impl Client {
         let Some(socket) = slot.and_then(Slot::connected) else {
             return false;
         };
-        let left = socket.left();
+        let reason = DisconnectReason::ClientNamespaceDisconnect;
+        let left = socket.left(reason);
         if left {
-            let reason = DisconnectReason::ClientNamespaceDisconnect;
             let context = Disconnect::new(socket.clone(), reason);
             self.waiting.push(Item::Ended(context));
         }
@@ -187,10 +190,10 @@ impl Client {
                 PacketKind::Ack { id, args } => socket.resolve_ack(id, args),
                 PacketKind::Disconnect => {
                     // If not, the server was faster, and `catch_up` will see to it.
-                    if socket.left() {
+                    let reason = DisconnectReason::ClientNamespaceDisconnect;
+                    if socket.left(reason) {
                         let socket = socket.clone();
                         self.slots.swap_remove(at);
-                        let reason = DisconnectReason::ClientNamespaceDisconnect;
                         self.run_disconnect(Disconnect::new(socket, reason), cx);
                     }
                 }
@@ -350,7 +353,7 @@ impl Client {
                     if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_of(&socket)) {
                         slot.stage = Stage::Kicked(None);
                     }
-                    let reason = DisconnectReason::ServerNamespaceDisconnect;
+                    let reason = socket.kick_reason();
                     self.run_disconnect(Disconnect::new(socket, reason), cx);
                 }
                 Some(Item::Ended(context)) => {

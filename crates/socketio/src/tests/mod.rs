@@ -16,6 +16,7 @@ mod packet_middleware;
 mod peer;
 mod races;
 mod random;
+mod recovery;
 mod removal;
 mod reports;
 mod sizes;

@@ -124,6 +124,15 @@ async fn acknowledgements_of_typed_events_are_read_as_their_type() {
     peer.send(r#"31[{"a":[[1,2]]},true]"#);
     let (map, flag) = answer.await.unwrap();
     assert!(flag && map["a"] == [(1, 2)]);
+
+    let answer = peer.socket().compress(false).emit_event_with_ack(&Ping);
+    assert_eq!(peer.received_one(), r#"22["ping\\"]"#);
+    peer.send("32[{},false]");
+    assert!(!answer.await.unwrap().1);
+    let answers = io.to(peer.socket().id()).emit_event_with_ack(&Ping);
+    assert_eq!(peer.received_one(), r#"23["ping\\"]"#);
+    peer.send("33[{},true]");
+    assert_eq!(answers.await.unwrap(), [(HashMap::new(), true)]);
 }
 
 #[tokio::test]
