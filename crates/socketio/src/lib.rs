@@ -20,7 +20,9 @@
 //! | To | see |
 //! |---|---|
 //! | write handlers | [`handler`] |
+//! | tie names, payloads and answers together | [`TypedEvent`] |
 //! | let clients in or not | [`Namespace::middleware`] |
+//! | change or refuse events | [`Namespace::packet_middleware`] |
 //! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
 //! | wait for an answer | [`Socket::emit_with_ack`] |
 //! | set limits and options | [`Builder`], [`Config`] |

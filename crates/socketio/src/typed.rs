@@ -198,7 +198,7 @@ type AckOf<T> = <<T as TypedParams>::Event as TypedEvent>::Ack;
 
 impl Namespace {
     /// Adds a handler for a [typed event](TypedEvent). Its last parameter is the
-    /// [`Typed`](crate::handler::Typed) event, and it returns the event's acknowledgement or a
+    /// [`Typed`] event, and it returns the event's acknowledgement or a
     /// `Result` of it.
     ///
     /// # Panics
