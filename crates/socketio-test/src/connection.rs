@@ -69,7 +69,9 @@ impl Connection {
         let (packets, received) = mpsc::unbounded_channel();
         let (joined, answer) = oneshot::channel();
         let name = match self.version {
-            Version::V3 => connect::split_namespace_query(namespace).0,
+            Version::V3 => namespace
+                .split_once('?')
+                .map_or(namespace, |(name, _)| name),
             Version::V4 => namespace,
         };
         self.command(Command::Join {

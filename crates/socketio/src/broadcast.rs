@@ -1,6 +1,11 @@
 //! Many sockets at once.
 
-use std::{fmt, iter, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt, iter,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::de::DeserializeOwned;
 use socketio_adapter::{Event, Message, Options, Room};
@@ -278,6 +283,10 @@ impl fmt::Debug for BroadcastOperator {
 }
 
 /// One name of a room, or several.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither the name of a room nor a list of names",
+    note = "names are `&str`, `String` and `Arc<str>`; lists of them are arrays, slices, `Vec`, `HashSet` and `BTreeSet`"
+)]
 pub trait IntoRooms {
     /// The names.
     fn into_rooms(self) -> impl Iterator<Item = Room>;
@@ -330,6 +339,30 @@ impl<T: Into<Room>> IntoRooms for Vec<T> {
 impl<T: Into<Room> + Clone> IntoRooms for &Vec<T> {
     fn into_rooms(self) -> impl Iterator<Item = Room> {
         self.as_slice().into_rooms()
+    }
+}
+
+impl<T: Into<Room>, S> IntoRooms for HashSet<T, S> {
+    fn into_rooms(self) -> impl Iterator<Item = Room> {
+        self.into_iter().map(Into::into)
+    }
+}
+
+impl<T: Into<Room> + Clone, S> IntoRooms for &HashSet<T, S> {
+    fn into_rooms(self) -> impl Iterator<Item = Room> {
+        self.iter().cloned().map(Into::into)
+    }
+}
+
+impl<T: Into<Room>> IntoRooms for BTreeSet<T> {
+    fn into_rooms(self) -> impl Iterator<Item = Room> {
+        self.into_iter().map(Into::into)
+    }
+}
+
+impl<T: Into<Room> + Clone> IntoRooms for &BTreeSet<T> {
+    fn into_rooms(self) -> impl Iterator<Item = Room> {
+        self.iter().cloned().map(Into::into)
     }
 }
 

@@ -20,7 +20,9 @@
 //! | To | see |
 //! |---|---|
 //! | write handlers | [`handler`] |
+//! | tie names, payloads and answers together | [`TypedEvent`] |
 //! | let clients in or not | [`Namespace::middleware`] |
+//! | change or refuse events | [`Namespace::packet_middleware`] |
 //! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
 //! | let namespaces come to be on demand | [`SocketIo::of_dynamic`] |
 //! | wait for an answer | [`Socket::emit_with_ack`] |
@@ -67,6 +69,7 @@ mod server;
 mod server_side;
 mod snapshot;
 mod socket;
+mod typed;
 
 pub use engineio::{
     CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, Exchange,
@@ -74,6 +77,8 @@ pub use engineio::{
     SessionHandle, Sid, Stats, Str, Transport, Version, serve,
 };
 pub use socketio_adapter::{self as adapter, HandshakeDetails, Room, RoomEvent};
+#[cfg(feature = "macros")]
+pub use socketio_macros::TypedEvent;
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs, encode::ArgsWriter};
 
 pub use self::{
@@ -94,8 +99,11 @@ pub use self::{
     server::{Builder, SocketIo},
     server_side::{ServerSideError, ServerSideEvent},
     socket::Socket,
+    typed::TypedEvent,
 };
 
+#[cfg(test)]
+extern crate self as socketio; // what the derive macro makes names it
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Namespace, OutgoingEvent, Socket,
+    Namespace, OutgoingEvent, Socket, SocketIo,
     handler::{self, Disconnect, Event, Handler, HandlerId, IntoReply, IntoResult, IntoVerdict},
 };
 
@@ -14,9 +14,8 @@ impl Namespace {
     ///
     /// ```
     /// let io = socketio::SocketIo::new();
-    /// let main = io.of("/");
-    /// let id = main.add_handler("vote", async || "counted");
-    /// assert!(main.off(id));
+    /// let id = io.add_handler("vote", async || "counted");
+    /// assert!(io.off(id));
     /// ```
     ///
     /// # Panics
@@ -58,7 +57,7 @@ impl Namespace {
     /// use socketio::{BoxError, Socket, SocketIo};
     ///
     /// let io = SocketIo::new();
-    /// io.of("/").on_disconnecting(async |socket: Socket| {
+    /// io.on_disconnecting(async |socket: Socket| {
     ///     for room in socket.rooms() {
     ///         socket.to(&room).emit("user left", &socket.id())?;
     ///     }
@@ -82,7 +81,7 @@ impl Namespace {
     /// use socketio::{SocketIo, handler::EventName};
     ///
     /// let io = SocketIo::new();
-    /// io.of("/").on_fallback(async |name: EventName| {
+    /// io.on_fallback(async |name: EventName| {
     ///     Err::<(), _>(format!("there is no `{name}` here"))
     /// });
     /// ```
@@ -102,7 +101,7 @@ impl Namespace {
     /// use socketio::{Args, Socket, SocketIo, handler::EventName};
     ///
     /// let io = SocketIo::new();
-    /// io.of("/").on_any(async |socket: Socket, name: EventName, args: Args| {
+    /// io.on_any(async |socket: Socket, name: EventName, args: Args| {
     ///     println!("{} sent {name}: {}", socket.id(), args.json());
     /// });
     /// ```
@@ -143,7 +142,7 @@ impl Namespace {
     ///
     /// ```
     /// let io = socketio::SocketIo::new();
-    /// io.of("/").on_any_outgoing(|socket, event| {
+    /// io.on_any_outgoing(|socket, event| {
     ///     println!("to {}: {} {}", socket.id(), event.name(), event.args().json());
     /// });
     /// ```
@@ -190,7 +189,7 @@ impl Namespace {
     /// use socketio::{Socket, SocketIo, handler::Event};
     ///
     /// let io = SocketIo::new();
-    /// io.of("/").packet_middleware(async |socket: Socket, mut event: Event| {
+    /// io.packet_middleware(async |socket: Socket, mut event: Event| {
     ///     if event.name().starts_with("admin:") && !socket.rooms().iter().any(|it| &**it == "admins") {
     ///         return Err("not allowed");
     ///     }
@@ -207,6 +206,69 @@ impl Namespace {
     {
         let middleware = handler::erase_packet_middleware(middleware);
         self.change_listeners(|listeners| listeners.packet_middlewares.push(middleware));
+        self
+    }
+}
+
+/// The namespace `/`; `io.of("/")` has more of these.
+impl SocketIo {
+    /// See [`Namespace::add_handler`].
+    ///
+    /// # Panics
+    ///
+    /// If the name is reserved: no client can send it.
+    pub fn add_handler<H, T>(&self, event: &str, handler: H) -> HandlerId
+    where
+        H: Handler<Event, T, Output: IntoReply>,
+    {
+        self.main().add_handler(event, handler)
+    }
+
+    /// See [`Namespace::off`].
+    pub fn off(&self, id: HandlerId) -> bool {
+        self.main().off(id)
+    }
+
+    /// See [`Namespace::on_fallback`].
+    pub fn on_fallback<H, T>(&self, handler: H) -> HandlerId
+    where
+        H: Handler<Event, T, Output: IntoReply>,
+    {
+        self.main().on_fallback(handler)
+    }
+
+    /// See [`Namespace::on_any`].
+    pub fn on_any<H, T>(&self, handler: H) -> HandlerId
+    where
+        H: Handler<Event, T, Output: IntoResult>,
+    {
+        self.main().on_any(handler)
+    }
+
+    /// See [`Namespace::on_any_outgoing`].
+    pub fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
+    ) -> HandlerId {
+        self.main().on_any_outgoing(listener)
+    }
+
+    /// See [`Namespace::packet_middleware`].
+    #[doc(alias = "use")]
+    pub fn packet_middleware<H, T>(&self, middleware: H) -> &Self
+    where
+        H: Handler<Event, T, Output: IntoVerdict>,
+    {
+        self.main().packet_middleware(middleware);
+        self
+    }
+
+    /// See [`Namespace::on_disconnecting`].
+    pub fn on_disconnecting<H, T>(&self, handler: H) -> &Self
+    where
+        H: Handler<Disconnect, T, Output: IntoResult>,
+    {
+        self.main().on_disconnecting(handler);
         self
     }
 }

@@ -549,6 +549,10 @@ impl SocketIo {
         &self.0.namespaces
     }
 
+    pub(crate) fn main(&self) -> &Namespace {
+        &self.0.main
+    }
+
     pub(crate) fn options(&self) -> &Options {
         &self.0.core.options
     }

@@ -29,6 +29,13 @@ mod axum_nested;
 )]
 #[path = "../examples/hyper_app.rs"]
 mod hyper_app;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a program, of which this is a part"
+)]
+#[path = "../examples/typed_events.rs"]
+mod typed_events;
 
 #[tokio::test(start_paused = true)]
 async fn hyper_app_counts_votes_of_every_transport() {
@@ -160,4 +167,23 @@ async fn connect(addr: SocketAddr, path: &str) -> Ws {
     let mut ws = Ws::connect(addr, &url).await;
     Open::parse(ws.recv_text().await.as_bytes());
     ws
+}
+
+#[tokio::test(start_paused = true)]
+async fn typed_events_say_what_they_are_called_and_answered() {
+    let io = typed_events::server();
+    let mut players = Vec::new();
+    for _ in 0..2 {
+        let mut player = TestClient::connect(&io).await;
+        player.expect("ready?").await.ack(&true).await;
+        players.push(player);
+    }
+    let x = async |player: &TestClient, by: i32| {
+        let to: serde_json::Value = player.emit_with_ack("move", &by).await.expect("a place");
+        to["x"].as_i64()
+    };
+    assert_eq!(x(&players[0], 3).await, Some(3));
+    let moved: serde_json::Value = players[1].expect_as("moved").await;
+    assert_eq!(moved, json!({ "who": players[0].id(), "to": { "x": 3 } }));
+    assert_eq!(x(&players[1], -1).await, Some(2));
 }

@@ -27,6 +27,7 @@ pub(crate) use self::{
     packet::{PacketMiddleware, Passage, erase_packet_middleware, passage},
     table::{EventHandler, Handlers, Listeners},
 };
+pub use crate::typed::{IntoAck, Typed, TypedParams};
 use crate::{
     ConnectError, Socket,
     error::{BoxError, HandlerError},
@@ -121,7 +122,7 @@ where
 /// # Panics
 ///
 /// If no client can send the event.
-fn check_name(event: &str) {
+pub(crate) fn check_name(event: &str) {
     assert!(
         !socketio_proto::is_reserved(event),
         "clients cannot send `{event}`; see `on_connection` and `on_disconnect`"
@@ -133,11 +134,21 @@ pub(crate) fn erase_event<H, T>(handler: H) -> Erased<Event>
 where
     H: Handler<Event, T, Output: IntoReply>,
 {
+    erase_event_as(handler, |output| output)
+}
+
+/// The same, with what the handler returns turned into an answer.
+pub(crate) fn erase_event_as<H, T, R, F>(handler: H, reply: F) -> Erased<Event>
+where
+    H: Handler<Event, T>,
+    R: IntoReply,
+    F: Fn(H::Output) -> R + Copy + Send + Sync + 'static,
+{
     Arc::new(move |event| {
         let answer = Answer::new(event);
         match guarded(|| handler.call(event)) {
             Ok(Ok(future)) => Some(Box::pin(async move {
-                let run = async { answer.give(future.await) };
+                let run = async { answer.give(reply(future.await)) };
                 if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
                     answer.panicked(&*panic);
                 }

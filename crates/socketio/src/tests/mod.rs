@@ -22,3 +22,4 @@ mod recovery;
 mod removal;
 mod reports;
 mod sizes;
+mod typed;
