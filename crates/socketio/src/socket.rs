@@ -408,12 +408,12 @@ impl Socket {
             .filter(|_| state == CONNECTED && self.recoverable().is_some());
         let sent = match (recovery, flags.volatile) {
             (Some(recovery), false) => {
-                recovery.emit(self, event, args)?;
+                recovery.emit(self, event, args, flags.compress)?;
                 true
             }
             (Some(recovery), true) => {
                 let mut sent = false;
-                recovery.volatile(namespace, event, args, |packets| {
+                recovery.volatile(namespace, event, args, flags.compress, |packets| {
                     sent = self.conn().send_volatile(packets.new_clients());
                 })?;
                 sent
@@ -421,7 +421,8 @@ impl Socket {
             (None, volatile) => {
                 let packet = namespace
                     .codec()
-                    .event(namespace.name(), None, event, args)?;
+                    .event(namespace.name(), None, event, args)?
+                    .compress(flags.compress);
                 if volatile {
                     self.conn().send_volatile(packet)
                 } else {
@@ -448,7 +449,7 @@ impl Socket {
         let packet = namespace
             .codec()
             .event(namespace.name(), Some(id), event, args);
-        let packet = packet.map_err(EmitError::from)?;
+        let packet = packet.map_err(EmitError::from)?.compress(flags.compress);
         let (sender, answer) = oneshot::channel();
         self.expect_ack(id, Waiter::One(sender))
             .map_err(|(error, _)| error)?;

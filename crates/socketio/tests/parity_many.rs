@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{A_MOMENT, Running};
-use socketio::{AckError, RemoteSocket, Socket, SocketIo};
-use testkit::{Message, Open, Ws};
+use socketio::{AckError, ConnectionStateRecovery, RemoteSocket, Socket, SocketIo};
+use testkit::{Message, Ws};
 
 /// Clients in the namespace `/`, and their sockets.
 async fn three(running: &Running) -> ([Ws; 3], [Socket; 3]) {
@@ -248,17 +248,25 @@ async fn sockets_can_be_disconnected_together() {
 
 #[tokio::test]
 async fn events_are_compressed_unless_they_are_not_to_be() {
-    let io = SocketIo::new();
-    io.of("/chat");
-    let running = Running::start(io).await;
+    let recovery = ConnectionStateRecovery::new();
+    for builder in [
+        SocketIo::builder(),
+        SocketIo::builder().connection_state_recovery(recovery),
+    ] {
+        let io = builder.build();
+        io.of("/chat");
+        assert_compression(&Running::start(io).await).await;
+    }
+}
+
+async fn assert_compression(running: &Running) {
     let mut session = running.poll().await;
     session.post_ok("40/chat,").await;
     session.poll_text().await;
     let chat = running.io.of("/chat");
-    let socket = chat.sockets().remove(0);
-    let text = "hi ".repeat(1000);
-    let (socket, text) = (&socket, &text);
-    let ways: [(&dyn Fn(), bool); 6] = [
+    let socket = &chat.sockets().remove(0);
+    let text = &"hi ".repeat(1000);
+    let ways: [(&dyn Fn(), bool); 7] = [
         (&|| socket.emit("woot", text).unwrap(), true),
         (
             &|| assert!(socket.compress(true).emit("woot", text).unwrap()),
@@ -268,15 +276,14 @@ async fn events_are_compressed_unless_they_are_not_to_be() {
             &|| assert!(socket.compress(false).emit("woot", text).unwrap()),
             false,
         ),
+        (
+            &|| drop(socket.compress(false).emit_with_ack::<()>("woot", text)),
+            false,
+        ),
         (&|| chat.emit("woot", text).unwrap(), true),
         (&|| chat.compress(false).emit("woot", text).unwrap(), false),
         (
-            &|| {
-                chat.to(socket.id())
-                    .compress(false)
-                    .emit("woot", text)
-                    .unwrap()
-            },
+            &|| drop(chat.compress(false).emit_with_ack::<()>("woot", text)),
             false,
         ),
     ];
@@ -289,21 +296,4 @@ async fn events_are_compressed_unless_they_are_not_to_be() {
         let coding = response.header("content-encoding");
         assert_eq!(coding, compressed.then_some("gzip"), "way {number}");
     }
-}
-
-// the first answers
-
-#[tokio::test]
-async fn what_is_said_in_the_moment_of_connecting_reaches_everybody_who_is_there() {
-    let io = SocketIo::new();
-    io.on_connection(async |socket: Socket, io: SocketIo| {
-        socket.join("here");
-        io.to("here").emit("came", &socket.id())
-    });
-    let running = Running::start(io).await;
-    let mut ws = Ws::connect(running.addr, "/socket.io/?EIO=4&transport=websocket").await;
-    Open::parse(ws.recv_text().await.as_bytes());
-    ws.text("40").await;
-    assert!(ws.recv_text().await.starts_with("40{"));
-    assert!(ws.recv_text().await.starts_with(r#"42["came","#));
 }
