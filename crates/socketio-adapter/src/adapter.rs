@@ -24,7 +24,7 @@ pub trait Adapter: Send + Sync + 'static {
     /// Must not block: whatever takes time (a subscription) happens in a task of the adapter.
     fn open(&self, namespace: &str, inbox: Inbox) -> Arc<dyn Channel>;
 
-    /// The server closes. All channels have been closed before.
+    /// The server closes. All channels have been closed before; new ones may be opened later.
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }

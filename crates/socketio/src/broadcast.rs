@@ -173,7 +173,7 @@ impl BroadcastOperator {
                     name: event.into(),
                     args,
                 };
-                crate::acks::pump(cluster, event, options.clone(), sender);
+                crate::acks::pump(&cluster, event, options.clone(), sender);
                 asked
             }
         };

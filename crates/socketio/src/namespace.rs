@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock, PoisonError, RwLock, Weak,
+        Arc, OnceLock, PoisonError, RwLock, RwLockWriteGuard, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -59,7 +59,14 @@ struct Inner {
     server_side: Watched<ServerSide>,
     recovery: Option<Arc<Recovery>>,
     /// This namespace among other servers, if the server has an adapter.
-    cluster: OnceLock<(Cluster, Arc<dyn Local>)>,
+    cluster: RwLock<Option<Membership>>,
+}
+
+/// This namespace as one of a cluster's.
+struct Membership {
+    cluster: Cluster,
+    /// What other servers reach, as long as this is there.
+    _local: Arc<dyn Local>,
 }
 
 pub(crate) struct WeakNamespace(Weak<Inner>);
@@ -140,15 +147,9 @@ impl Namespace {
             on_error: ErrorHook::default(),
             ack_ids: AtomicU64::new(0),
             server_side: Watched::default(),
-            cluster: OnceLock::new(),
+            cluster: RwLock::default(),
         }));
-        if let Some(adapter) = &namespace.0.core.adapter {
-            let local = LocalNamespace::new(&namespace);
-            let timeout = namespace.options().request_timeout;
-            let weak = Arc::downgrade(&local);
-            let cluster = Cluster::open(&**adapter, name, weak, timeout);
-            let _ = namespace.0.cluster.set((cluster, local));
-        }
+        namespace.open_cluster();
         namespace
     }
 
@@ -479,8 +480,40 @@ impl Namespace {
     }
 
     /// The other servers, if there may be any.
-    pub(crate) fn cluster(&self) -> Option<&Cluster> {
-        self.0.cluster.get().map(|(cluster, _)| cluster)
+    pub(crate) fn cluster(&self) -> Option<Cluster> {
+        self.0.core.adapter.as_ref()?;
+        let membership = self.0.cluster.read();
+        let membership = membership.unwrap_or_else(PoisonError::into_inner);
+        membership.as_ref().map(|it| it.cluster.clone())
+    }
+
+    /// Becomes one of the cluster's, if there is one.
+    pub(crate) fn open_cluster(&self) {
+        let Some(adapter) = &self.0.core.adapter else {
+            return;
+        };
+        let mut membership = self.membership();
+        if membership.is_none() {
+            let local = LocalNamespace::new(self);
+            let timeout = self.options().request_timeout;
+            let weak = Arc::downgrade(&local);
+            *membership = Some(Membership {
+                cluster: Cluster::open(&**adapter, self.name(), weak, timeout),
+                _local: local,
+            });
+        }
+    }
+
+    pub(crate) async fn close_cluster(&self) {
+        let membership = self.membership().take();
+        if let Some(Membership { cluster, .. }) = membership {
+            cluster.close().await;
+        }
+    }
+
+    fn membership(&self) -> RwLockWriteGuard<'_, Option<Membership>> {
+        let membership = self.0.cluster.write();
+        membership.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is kept for clients that come back, if the server has connection state recovery.

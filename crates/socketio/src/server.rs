@@ -410,6 +410,9 @@ impl SocketIo {
         }
         let service = Server::new(self.0.config.clone(), self.clone());
         *current = service.downgrade();
+        for namespace in self.namespaces() {
+            namespace.open_cluster();
+        }
         service
     }
 
@@ -467,7 +470,8 @@ impl SocketIo {
             Some(service) => service.close(time).await,
             None => Closed::default(),
         };
-        self.close_adapters().await;
+        // It may have to reach others that are gone; nobody waits for that for ever.
+        let _ = tokio::time::timeout(time.max(ADAPTER_TIME), self.close_adapter()).await;
         let mut current = self.current_service();
         // Another call may have been faster, and a new service be in use.
         if current.upgrade().is_some_and(|it| it.is_closing()) {
@@ -476,8 +480,15 @@ impl SocketIo {
         closed
     }
 
-    /// No connection is left. Rooms are on this node alone, so there is nothing to close.
-    async fn close_adapters(&self) {}
+    /// No connection is left: other servers are told that this one is gone.
+    async fn close_adapter(&self) {
+        if let Some(adapter) = &self.0.core.adapter {
+            for namespace in self.namespaces() {
+                namespace.close_cluster().await;
+            }
+            adapter.close().await;
+        }
+    }
 
     /// A seat in a namespace that clients can join right now.
     pub(crate) fn seat(&self, name: &str) -> Option<Seat> {
@@ -860,3 +871,6 @@ const PATH: &str = "/socket.io/";
 
 /// How long [`SocketIo::close`] takes at most.
 const CLOSE_TIME: Duration = Duration::from_secs(10);
+
+/// How long an adapter has at least to say goodbye.
+const ADAPTER_TIME: Duration = Duration::from_secs(1);
