@@ -1,7 +1,7 @@
 // Runs the conformance tests; see README.md.
 import { parseArgs } from "node:util";
 import { runBrowser } from "./browser/chat.mjs";
-import { SERVER_ARGS, runClients } from "./clients/clients.mjs";
+import { runClients, withServers } from "./clients/clients.mjs";
 import { markdown, writeTable } from "./clients/matrix.mjs";
 import { Report, summarize } from "./lib/report.mjs";
 import { binaries, withServer } from "./lib/server.mjs";
@@ -52,13 +52,14 @@ async function runOnce(name, report, options, built) {
   if (name === "browser") {
     return runBrowser({ report, binary: built["chat-server"] });
   }
-  const atServer = (args, body) =>
-    options.url ? body(options.url) : withServer(built["conformance-server"], args, body);
+  const { url, only, suites } = options;
+  const server = built["conformance-server"];
   if (name !== "clients") {
-    return atServer([], (url) => runSuite(name, { report, url, suites: options.suites }));
+    const run = (url) => runSuite(name, { report, url, suites });
+    return url ? run(url) : withServer(server, [], run);
   }
-  const { only } = options;
-  const results = await atServer(SERVER_ARGS, (url) => runClients({ report, url, only }));
+  const run = (urls) => runClients({ report, urls, only });
+  const results = await (url ? run({ default: url }) : withServers(server, run));
   const table = markdown(results);
   console.log(`\n${table}\n`);
   options.table.forEach((file) => writeTable(file, table));

@@ -6,7 +6,7 @@ use engineio_proto::{Encoded, Str, query::Transport, session::Settings};
 use http::{HeaderMap, request};
 
 use crate::{
-    ConnectionError, Cookie, Cors, Exchange, Halt, Handshake, HttpCompression, Overflow,
+    ConnectionError, Cookie, Cors, Exchange, Files, Halt, Handshake, HttpCompression, Overflow,
     backlog::Limits, middleware::Middleware,
 };
 
@@ -36,6 +36,7 @@ pub struct Config {
     pub(crate) cors: CorsChoice,
     pub(crate) middlewares: Vec<Middleware>,
     pub(crate) cookie: Option<Cookie>,
+    pub(crate) files: Files,
     pub(crate) http_compression: Option<HttpCompression>,
     pub(crate) allow_request: Option<AllowRequest>,
     pub(crate) generate_id: Option<GenerateId>,
@@ -88,6 +89,7 @@ impl Default for Config {
             cors: CorsChoice::None,
             middlewares: Vec::new(),
             cookie: None,
+            files: Files::default(),
             http_compression: Some(HttpCompression::default()),
             allow_request: None,
             generate_id: None,
@@ -314,6 +316,17 @@ impl Config {
     /// Compression of poll responses; `None` is off. Default: on, from 1,024 bytes.
     pub fn http_compression(mut self, compression: Option<HttpCompression>) -> Self {
         self.http_compression = compression;
+        self
+    }
+
+    /// Files that are handed out below the path: `<path><name>`, with or without a query, by `GET`
+    /// and `HEAD`. Default: none.
+    ///
+    /// The settings of [CORS](Self::cors) hold for them, the [middlewares](Self::middleware) do not
+    /// see them. With files, other names below the path get status 400 and code 0 from
+    /// [`Server::handle`](crate::Server::handle), as in the official server.
+    pub fn files(mut self, files: Files) -> Self {
+        self.files = files;
         self
     }
 

@@ -62,7 +62,8 @@ mod sessions;
 mod transport;
 
 pub use self::http::{
-    Cookie, Cors, HttpCompression, InvalidCookie, Priority, SameSite, response::ResponseBody,
+    Cookie, Cors, File, Files, HttpCompression, InvalidCookie, Priority, SameSite,
+    response::ResponseBody,
 };
 pub use backlog::{Overflow, Stats};
 pub use config::{Config, Refusal};

@@ -25,7 +25,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 
 use crate::{
-    Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Cors, Exchange, Halt,
+    Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Cors, Exchange, File, Halt,
     Handshake, HttpCompression, SessionHandle, Stats,
     backlog::Traffic,
     clock,
@@ -72,9 +72,13 @@ impl<A: Acceptor> Server<A> {
         }))
     }
 
-    /// Whether a request belongs to this server: its path is the [configured](Config::path) one.
+    /// Whether a request belongs to this server: its path is the [configured](Config::path) one, or
+    /// that of one of its [files](Config::files).
     pub fn is_for<B>(&self, request: &Request<B>) -> bool {
-        request.uri().path() == &*self.0.config.path
+        match self.target(request.uri().path()) {
+            Target::Engine | Target::File(_) => true,
+            Target::Unknown | Target::Elsewhere => false,
+        }
     }
 
     /// Answers a request. Never fails: whatever is wrong with it becomes a response.
@@ -86,15 +90,16 @@ impl<A: Acceptor> Server<A> {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        if !self.is_for(&request) {
-            return response::empty(StatusCode::NOT_FOUND);
-        }
+        let target = match self.target(request.uri().path()) {
+            Target::Elsewhere => return response::empty(StatusCode::NOT_FOUND),
+            target => target,
+        };
         let (request, body) = request.into_parts();
         let mut exchange = Exchange::new(request);
         let mut body = Box::pin(body);
         let response = match self.cors(&exchange.request).await {
             Ok(cors) => {
-                self.answer_across_origins(cors, &mut exchange, &mut body)
+                self.answer_across_origins(cors, target, &mut exchange, &mut body)
                     .await
             }
             Err(kind) => self.refuse(kind, &exchange.request),
@@ -183,6 +188,23 @@ impl<A: Acceptor> Server<A> {
         &self.0.sessions
     }
 
+    fn target(&self, path: &str) -> Target {
+        let Config {
+            path: own, files, ..
+        } = &self.0.config;
+        if path == &**own {
+            return Target::Engine;
+        }
+        let below = path.strip_prefix(own.trim_end_matches('/'));
+        match below.and_then(|it| it.strip_prefix('/')) {
+            Some(name) if !files.is_empty() => match files.get(name) {
+                Some(file) => Target::File(file.clone()),
+                None => Target::Unknown,
+            },
+            _ => Target::Elsewhere,
+        }
+    }
+
     async fn cors(&self, request: &Parts) -> Result<Option<Cow<'_, Cors>>, Kind> {
         match &self.0.config.cors {
             CorsChoice::None => Ok(None),
@@ -197,6 +219,7 @@ impl<A: Acceptor> Server<A> {
     async fn answer_across_origins<B>(
         &self,
         cors: Option<Cow<'_, Cors>>,
+        target: Target,
         exchange: &mut Exchange,
         body: &mut Pin<Box<B>>,
     ) -> Response<ResponseBody>
@@ -210,10 +233,12 @@ impl<A: Acceptor> Server<A> {
         if let Some(preflight) = cors.as_ref().and_then(|it| it.preflight(method, headers)) {
             return preflight.map(ResponseBody::new);
         }
-        let mut response = match self.answer(exchange, body).await {
-            Ok(response) => response,
-            Err(kind) => self.refuse(kind, &exchange.request),
+        let answer = match target {
+            Target::File(file) => Ok(file.response(&exchange.request).await),
+            Target::Engine => self.answer(exchange, body).await,
+            Target::Unknown | Target::Elsewhere => Err(Kind::UnknownTransport(None)),
         };
+        let mut response = answer.unwrap_or_else(|kind| self.refuse(kind, &exchange.request));
         exchange.finish(response.headers_mut());
         if let Some(cors) = cors {
             cors.headers(&exchange.request.headers, response.headers_mut());
@@ -634,6 +659,15 @@ impl<A: Acceptor> fmt::Debug for Server<A> {
             .field("sessions", &self.sessions())
             .finish_non_exhaustive()
     }
+}
+
+/// What a path stands for.
+enum Target {
+    Engine,
+    File(Arc<File>),
+    /// Below the path of a server that has files.
+    Unknown,
+    Elsewhere,
 }
 
 /// A poll or a POST for a session that has moved to its WebSocket.

@@ -18,8 +18,9 @@ pub struct Args {
     array: Str,
     /// Where the arguments begin in it: behind the bracket, or behind the name and its comma.
     start: usize,
-    /// If there are any, objects that start with a member `_placeholder` set to `true` are
-    /// placeholders, have `num` as the second and last member, and name one of these.
+    /// If there are any, objects that start with a member `_placeholder` set to `true`, its name
+    /// without escapes, are placeholders, have `num` as the second and last member, and name one
+    /// of these.
     attachments: Option<Arc<[Bytes]>>,
 }
 
@@ -82,6 +83,16 @@ impl Args {
 
     pub(crate) fn set_attachments(&mut self, attachments: Vec<Bytes>) {
         self.attachments = Some(attachments.into());
+    }
+
+    /// The first argument as the name of an event, and the others.
+    pub(crate) fn split_name(mut self) -> Option<(Str, Self)> {
+        if self.is_named() {
+            self.array = format!("[{}]", self.json()).into();
+        }
+        let (name, start) = decode::split_name(&self.array)?;
+        self.start = start;
+        Some((name, self))
     }
 
     /// Copies what they hold; see [`Packet::detach`](crate::Packet::detach).

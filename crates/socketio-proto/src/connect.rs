@@ -63,19 +63,6 @@ pub fn disconnect(nsp: &str) -> Encoded {
     finish(header("41", nsp))
 }
 
-/// The name and the query of what a protocol 4 client asks to join. Protocol 5 has no such query:
-/// there a `?` is part of the name.
-///
-/// ```
-/// use socketio_proto::connect::split_namespace_query;
-///
-/// assert_eq!(split_namespace_query("/admin?token=abc"), ("/admin", "token=abc"));
-/// assert_eq!(split_namespace_query("/admin"), ("/admin", ""));
-/// ```
-pub fn split_namespace_query(nsp: &str) -> (&str, &str) {
-    nsp.split_once('?').unwrap_or((nsp, ""))
-}
-
 /// The JSON in [`connect`].
 pub(crate) fn payload(version: Version, sid: &str, pid: Option<&str>) -> Option<String> {
     let mut json = String::new();

@@ -116,7 +116,7 @@ fn optional(text: &Str, payload: &str, starts: &[char]) -> Result<Option<Str>, D
 pub(crate) fn array(text: &Str, payload: &str, attachments: usize) -> Result<Str, DecodeError> {
     let payload = validate(payload, &['['])?;
     if attachments > 0 {
-        let normalised = placeholder::normalise(payload, attachments, 0);
+        let normalised = placeholder::normalise(payload, attachments);
         let normalised = normalised.map_err(|_| DecodeError::IllegalPlaceholder)?;
         if let Some(normalised) = normalised {
             return Ok(normalised.into());
@@ -135,14 +135,26 @@ fn validate<'a>(payload: &'a str, starts: &[char]) -> Result<&'a str, DecodeErro
     Ok(json::trim(payload))
 }
 
-/// An event from its array: the name is the first element, a string or a number.
+/// An event from its array.
 fn event(array: Str, id: Option<u64>, limits: &Limits) -> Result<PacketKind, DecodeError> {
+    let (name, start) = split_name(&array).ok_or(DecodeError::InvalidPayload)?;
+    limits.check_event_name(&name)?;
+    if is_reserved(&name) {
+        return Err(DecodeError::InvalidPayload);
+    }
+    let args = Args::new_event(array, start);
+    Ok(PacketKind::Event { name, id, args })
+}
+
+/// The name of an event from its array, and where the arguments begin: it is the first element, a
+/// string or a number.
+pub(crate) fn split_name(array: &Str) -> Option<(Str, usize)> {
     let bytes = array.as_bytes();
     let start = json::skip_blanks(bytes, 1);
     let (end, name) = match bytes[start] {
         b'"' => {
             let end = json::string_end(bytes, start);
-            (end, unquote(&array[start..end])?)
+            (end, json::value_of(&array[start..end])?)
         }
         b'-' | b'0'..=b'9' => {
             let rest = &array[start..];
@@ -150,29 +162,15 @@ fn event(array: Str, id: Option<u64>, limits: &Limits) -> Result<PacketKind, Dec
             let end = start + len.unwrap_or(rest.len());
             (end, Cow::Borrowed(&array[start..end]))
         }
-        _ => return Err(DecodeError::InvalidPayload),
+        _ => return None,
     };
-    limits.check_event_name(&name)?;
-    if is_reserved(&name) {
-        return Err(DecodeError::InvalidPayload);
-    }
     let name = match name {
         Cow::Borrowed(name) => array.slice_ref(name),
         Cow::Owned(name) => name.into(),
     };
     let end = json::skip_blanks(bytes, end);
     let comma = usize::from(bytes.get(end) == Some(&b','));
-    let args = Args::new_event(array.clone(), end + comma);
-    Ok(PacketKind::Event { name, id, args })
-}
-
-/// The value of a JSON string, which most often is just what stands between the quotes.
-fn unquote(string: &str) -> Result<Cow<'_, str>, DecodeError> {
-    if string.contains('\\') {
-        let name = json::unescape(string).ok_or(DecodeError::InvalidPayload)?;
-        return Ok(name.into());
-    }
-    Ok(string[1..string.len() - 1].into())
+    Some((name, end + comma))
 }
 
 #[cfg(test)]

@@ -113,12 +113,13 @@ impl ToArgs for Args {
     fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError> {
         let (json, attachments) = (self.json(), self.attachments());
         if !json.is_empty() {
-            let shifted = match out.0.attachments.len() {
-                0 => None,
-                shift => placeholder::normalise(json, attachments.len(), shift).unwrap_or(None),
+            let json = match (attachments.len(), out.0.attachments.len()) {
+                (0, _) if out.0.neutral => placeholder::hide(json),
+                (0, _) | (_, 0) => json.into(),
+                (_, shift) => placeholder::shift(json, shift).into(),
             };
             out.0.separate();
-            out.0.text.push_str(shifted.as_deref().unwrap_or(json));
+            out.0.text.push_str(&json);
         }
         out.0.attachments.extend_from_slice(attachments);
         Ok(())
@@ -143,6 +144,7 @@ impl ArgsWriter {
     pub(crate) fn collect<A: ToArgs + ?Sized>(args: &A) -> Result<Args, EncodeError> {
         let mut out = ArgsWriter(Output {
             text: String::from("["),
+            neutral: true,
             ..Output::default()
         });
         args.write_args(&mut out)?;

@@ -77,6 +77,25 @@ pub enum PacketKind {
     },
 }
 
+impl PacketKind {
+    /// The event whose name is the first of these, for a parser of one's own. Without one, which is
+    /// a text or a number, it is [`Empty`](Self::Empty).
+    ///
+    /// ```
+    /// use socketio_proto::{Args, PacketKind};
+    ///
+    /// let PacketKind::Event { name, args, .. } = PacketKind::event(None, Args::new(&("a", 1)).unwrap())
+    /// else { panic!() };
+    /// assert_eq!((&*name, args.json()), ("a", "1"));
+    /// ```
+    pub fn event(id: Option<u64>, list: Args) -> Self {
+        match list.split_name() {
+            Some((name, args)) => PacketKind::Event { name, id, args },
+            None => PacketKind::Empty,
+        }
+    }
+}
+
 /// Event names that stand for something else in every official client and server: an application
 /// must not send them, and the decoder refuses them.
 ///

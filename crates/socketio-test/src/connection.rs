@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use engineio_proto::{
     Encoded, Packet as EnginePacket, PacketKind as EngineKind, session::Transmit,
 };
+use http::StatusCode;
 use serde_json::Value;
 use socketio::{Args, ToArgs, Version};
 use socketio_proto::{Decoder, Limits, Packet, PacketKind, connect, encode};
@@ -26,6 +27,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Connection {
     sid: String,
+    version: Version,
     commands: mpsc::UnboundedSender<Command>,
     pub(crate) limit: Duration,
 }
@@ -37,7 +39,7 @@ impl Connection {
         &self.sid
     }
 
-    /// Joins a namespace.
+    /// Joins a namespace. A client of version 3 may add a query to its name: `/chat?token=abc`.
     ///
     /// # Errors
     ///
@@ -66,8 +68,15 @@ impl Connection {
     ) -> Result<TestClient, Refused> {
         let (packets, received) = mpsc::unbounded_channel();
         let (joined, answer) = oneshot::channel();
+        let name = match self.version {
+            Version::V3 => namespace
+                .split_once('?')
+                .map_or(namespace, |(name, _)| name),
+            Version::V4 => namespace,
+        };
         self.command(Command::Join {
-            namespace: namespace.into(),
+            name: name.into(),
+            asked: namespace.into(),
             auth,
             slot: Slot {
                 packets,
@@ -80,12 +89,7 @@ impl Connection {
             Ok(answer) => answer?,
             Err(_) => return Err(Refused::closed()),
         };
-        Ok(TestClient::new(
-            id,
-            namespace.into(),
-            self.clone(),
-            received,
-        ))
+        Ok(TestClient::new(id, name.into(), self.clone(), received))
     }
 
     /// Breaks the connection off, as a network does that is gone. It is over once
@@ -142,7 +146,9 @@ pub(crate) type Sent = oneshot::Sender<()>;
 #[derive(Debug)]
 pub(crate) enum Command {
     Join {
-        namespace: String,
+        name: String,
+        /// The name as it is asked for, perhaps with a query.
+        asked: String,
         auth: Option<String>,
         slot: Slot,
     },
@@ -185,40 +191,40 @@ pub(crate) async fn open(
     heartbeat: bool,
     limit: Duration,
 ) -> Result<Connection, Refused> {
-    let (transport, first) = within(limit, || String::from("an open connection"), async {
+    let (transport, open) = within(limit, || String::from("an open connection"), async {
         match transport {
             socketio::Transport::Polling => {
                 let mut packets = match wire.poll().await {
-                    Some(Answer::Response(response)) if response.status() == 200 => {
+                    Some(Answer::Response(response)) if response.status() == StatusCode::OK => {
                         wire.packets(response)
                     }
                     answer => return Err(Refused::by(answer)),
                 };
                 let open = Open::read(packets.remove(0));
                 wire.sid = Some(open.sid.clone());
-                Ok((Transport::polling(&wire), (open, packets)))
+                Ok((Transport::polling(&wire, packets), open))
             }
-            socketio::Transport::WebSocket => match wire.websocket().await {
-                Some(Answer::WebSocket(io)) => {
-                    let mut transport = Transport::websocket(io, wire.dialect()).await;
-                    let open = transport.recv().await.ok_or_else(Refused::closed)?;
-                    let open = Open::read(open);
-                    wire.sid = Some(open.sid.clone());
-                    Ok((transport, (open, Vec::new())))
-                }
-                answer => Err(Refused::by(answer)),
-            },
+            socketio::Transport::WebSocket => {
+                let io = match wire.websocket().await {
+                    Some(Answer::WebSocket(io)) => io,
+                    answer => return Err(Refused::by(answer)),
+                };
+                let mut transport = Transport::websocket(io, wire.dialect()).await;
+                let open = Open::read(transport.recv().await.ok_or_else(Refused::closed)?);
+                wire.sid = Some(open.sid.clone());
+                Ok((transport, open))
+            }
         }
     })
     .await?;
-    let (open, packets) = first;
     let (commands, received) = mpsc::unbounded_channel();
-    let pings = wire.version == Version::V3 && heartbeat;
+    let version = wire.version;
+    let pings = version == Version::V3 && heartbeat;
     let task = Task {
         commands: received,
         transport,
         sockets: HashMap::new(),
-        unclaimed: (wire.version == Version::V3).then(Vec::new),
+        unclaimed: (version == Version::V3).then(Vec::new),
         decoder: Decoder::new(unlimited()),
         next_ack: 0,
         beat: pings.then(|| beat(open.ping_interval)),
@@ -226,9 +232,10 @@ pub(crate) async fn open(
         farewell: None,
         wire,
     };
-    tokio::spawn(task.run(packets));
+    tokio::spawn(task.run());
     Ok(Connection {
         sid: open.sid,
+        version,
         commands,
         limit,
     })
@@ -252,10 +259,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, first: Vec<EnginePacket>) {
-        for packet in first {
-            self.take(packet);
-        }
+    async fn run(mut self) {
         loop {
             tokio::select! {
                 biased;
@@ -275,10 +279,11 @@ impl Task {
     async fn obey(&mut self, command: Command) {
         match command {
             Command::Join {
-                namespace,
+                name,
+                asked,
                 auth,
                 slot,
-            } => self.join(namespace, auth, slot),
+            } => self.join(name, &asked, auth, slot),
             Command::Emit {
                 namespace,
                 name,
@@ -332,14 +337,13 @@ impl Task {
         }
     }
 
-    fn join(&mut self, namespace: String, auth: Option<String>, slot: Slot) {
-        let unasked = self.wire.version == Version::V3 && namespace == "/";
-        let early = self.unclaimed.take_if(|_| unasked);
-        self.sockets.insert(namespace.clone(), slot);
+    fn join(&mut self, name: String, asked: &str, auth: Option<String>, slot: Slot) {
+        let early = self.unclaimed.take_if(|_| name == "/");
+        self.sockets.insert(name, slot);
         if early.is_none() {
-            let mut text = match &*namespace {
+            let mut text = match asked {
                 "/" => String::from("0"),
-                _ => format!("0{namespace},"),
+                _ => format!("0{asked},"),
             };
             text.push_str(auth.as_deref().unwrap_or_default());
             self.send(Encoded::text(&text), None);

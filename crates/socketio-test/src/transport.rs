@@ -173,9 +173,12 @@ pub(crate) struct Transport {
 type Outgoing = (Transmit, Option<oneshot::Sender<()>>);
 
 impl Transport {
-    /// Long-polling, after the first poll.
-    pub(crate) fn polling(wire: &Wire) -> Self {
+    /// Long-polling, after the first poll, and what that has brought behind the open packet.
+    pub(crate) fn polling(wire: &Wire, first: Vec<Packet>) -> Self {
         let (incoming, packets) = mpsc::unbounded_channel();
+        for packet in first {
+            let _ = incoming.send(packet);
+        }
         let (outgoing, mut queue) = mpsc::unbounded_channel::<Outgoing>();
         let finishing = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();

@@ -285,6 +285,19 @@ async fn the_server_sees_the_query_the_headers_and_an_address() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_old_client_joins_with_a_query() {
+    let (io, _) = server();
+    io.of("/chat")
+        .on("auth", async |Auth(auth): Auth<Value>| auth);
+    let builder = TestClient::builder(&io).version(Version::V3);
+    let client = builder.namespace("/chat?token=abc").connect().await;
+    let client = client.unwrap();
+    assert_eq!(client.namespace(), "/chat");
+    let auth = client.emit_with_ack("auth", &()).await;
+    assert_eq!(auth, Ok(json!({"token": "abc"})));
+}
+
+#[tokio::test(start_paused = true)]
 async fn whatever_ends_a_connection_is_seen_on_both_sides() {
     for transport in [Transport::WebSocket, Transport::Polling] {
         let (io, log) = server();

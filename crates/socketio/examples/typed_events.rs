@@ -60,14 +60,15 @@ async fn make_move(
     Ok(to)
 }
 
-/// Serves the game for ever.
-pub async fn serve(listener: TcpListener) -> io::Result<()> {
+/// The game.
+pub fn server() -> SocketIo {
     let io = SocketIo::builder().state(Board::default()).build();
     io.on_connection(welcome).on_event(make_move);
-    socketio::serve(listener, io.service()).await
+    io
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    serve(TcpListener::bind("127.0.0.1:3000").await?).await
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    socketio::serve(listener, server().service()).await
 }

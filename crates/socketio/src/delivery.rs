@@ -30,6 +30,7 @@ impl Namespace {
         match (self.recovery(), options.volatile) {
             (None, volatile) => {
                 let packet = self.codec().event(self.name(), None, event, args)?;
+                let packet = packet.compress(options.compress);
                 registry.each(selection, |member| {
                     if !volatile {
                         member.session.send(packet.clone());
@@ -39,14 +40,16 @@ impl Namespace {
                     reached(member);
                 });
             }
-            (Some(recovery), false) => recovery.broadcast(self, event, args, selection, reached)?,
-            (Some(recovery), true) => recovery.volatile(self, event, args, |packets| {
-                registry.each(selection, |member| {
-                    if member.session.send_volatile(packets.of(member)) {
-                        reached(member);
-                    }
-                });
-            })?,
+            (Some(recovery), false) => recovery.broadcast(self, event, args, options, reached)?,
+            (Some(recovery), true) => {
+                recovery.volatile(self, event, args, options.compress, |packets| {
+                    registry.each(selection, |member| {
+                        if member.session.send_volatile(packets.of(member)) {
+                            reached(member);
+                        }
+                    });
+                })?
+            }
         }
         if let Some(audience) = audience {
             audience.tell(event, args);
@@ -65,6 +68,7 @@ impl Namespace {
     ) -> Result<Asked, EmitError> {
         let id = self.next_ack_id();
         let packet = self.codec().event(self.name(), Some(id), event, args)?;
+        let packet = packet.compress(options.compress);
         let mut sockets = self.sockets_in(&options.selection);
         sockets.retain(|socket| {
             let ticket = Ticket::new(answers);

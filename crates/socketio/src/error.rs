@@ -199,6 +199,9 @@ pub enum HandlerError {
     Panicked(Option<Box<str>>),
     /// What a handler answered cannot be JSON.
     Reply(EncodeError),
+    /// The application's [parser](crate::parser) cannot say that a client has joined a namespace,
+    /// may not, or has to leave.
+    Encode(EncodeError),
     /// A handler took the [`AckSender`](crate::handler::AckSender) and dropped it unused: the
     /// client waits in vain.
     Unanswered,
@@ -214,6 +217,7 @@ impl fmt::Display for HandlerError {
             HandlerError::Panicked(Some(message)) => write!(f, "panicked: {message}"),
             HandlerError::Panicked(None) => f.write_str("panicked"),
             HandlerError::Reply(error) => write!(f, "the answer cannot be sent: {error}"),
+            HandlerError::Encode(error) => write!(f, "the client cannot be told: {error}"),
             HandlerError::Unanswered => f.write_str("the event was not acknowledged"),
         }
     }
@@ -226,7 +230,7 @@ impl Error for HandlerError {
             HandlerError::Extract(error)
             | HandlerError::Failed(error)
             | HandlerError::Refused(error) => Some(&**error),
-            HandlerError::Reply(error) => Some(error),
+            HandlerError::Reply(error) | HandlerError::Encode(error) => Some(error),
             HandlerError::Panicked(_) | HandlerError::Unanswered => None,
         }
     }

@@ -32,6 +32,12 @@ impl Handshake {
         self.request.header(name)
     }
 
+    /// What [middlewares of the engine](engineio::Config::middleware) have found out about the
+    /// client.
+    pub fn extensions(&self) -> &http::Extensions {
+        self.request.extensions()
+    }
+
     /// Path and query of the request.
     pub fn url(&self) -> &str {
         self.request.url()

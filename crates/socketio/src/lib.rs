@@ -24,11 +24,13 @@
 //! | let clients in or not | [`Namespace::middleware`] |
 //! | change or refuse events | [`Namespace::packet_middleware`] |
 //! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
+//! | let namespaces come to be on demand | [`SocketIo::of_dynamic`] |
 //! | wait for an answer | [`Socket::emit_with_ack`] |
 //! | set limits and options | [`Builder`], [`Config`] |
 //! | talk to clients with another parser | [`parser`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
-//! | shut down | [`SocketIo::close`] |
+//! | shut down | [`SocketIo::close`], [`SocketIo::close_within`] |
+//! | test handlers | the crate [`socketio-test`](https://docs.rs/socketio-test) |
 //!
 //! # Promises
 //!
@@ -46,7 +48,9 @@ mod ack;
 mod acks;
 mod broadcast;
 mod client;
+mod client_files;
 mod delivery;
+mod dynamic;
 mod emitter;
 mod error;
 mod extensions;
@@ -55,6 +59,7 @@ mod handshake;
 mod in_flight;
 mod listen;
 mod namespace;
+mod namespaces;
 mod outgoing;
 pub mod parser;
 mod reason;
@@ -67,9 +72,9 @@ mod socket;
 mod typed;
 
 pub use engineio::{
-    CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors,
-    HttpCompression, InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str,
-    Transport, Version, serve,
+    CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, Exchange,
+    File, Files, Halt, HttpCompression, InvalidCookie, Overflow, Peer, Refusal, Serve, Server,
+    SessionHandle, Sid, Stats, Str, Transport, Version, serve,
 };
 pub use socketio_adapter::{self as adapter, HandshakeDetails, Room, RoomEvent};
 #[cfg(feature = "macros")]
@@ -81,6 +86,7 @@ pub use self::{
     acks::{BroadcastAckError, BroadcastAcks},
     broadcast::{BroadcastOperator, IntoRooms},
     client::Client,
+    dynamic::{NamespaceMatcher, ParentBroadcastOperator, ParentNamespace},
     emitter::Emitter,
     error::{AckError, BoxError, ConnectError, EmitError, ErrorReply, ErrorReport, HandlerError},
     extensions::Extensions,

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,12 +13,14 @@ use engineio::SessionHandle;
 use serde::de::DeserializeOwned;
 use socketio_adapter::{Cluster, Local, Registry, RoomEvent};
 use socketio_proto::{Codec, ToArgs};
+use tokio::sync::SetOnce;
 
 use crate::{
     BroadcastAcks, BroadcastOperator, ConnectError, EmitError, ErrorReport, FetchError,
-    RemoteSocket, Room, Socket, SocketIo,
+    ParentNamespace, RemoteSocket, Room, Socket, SocketIo,
     broadcast::IntoRooms,
     delivery::LocalNamespace,
+    dynamic::Params,
     error::{BoxError, HandlerError},
     handler::{
         self, Connect, Disconnect, Event, Handler, Handlers, IntoReply, IntoResult, Listeners,
@@ -32,7 +34,7 @@ use crate::{
 
 /// A namespace: a part of a server with sockets, rooms and handlers of its own. Cheap to clone.
 ///
-/// Made by [`SocketIo::of`]. Handlers are registered here once for all sockets, at any time; those
+/// Made by [`SocketIo::of`], or by a [`ParentNamespace`] when a client asks for it. Handlers are registered here once for all sockets, at any time; those
 /// for the same thing are called in the order of registration.
 #[derive(Clone)]
 pub struct Namespace(Arc<Inner>);
@@ -42,6 +44,10 @@ struct Inner {
     core: Arc<Core>,
     /// Known once the server has been put together. Weak: the server owns its namespaces.
     server: OnceLock<WeakSocketIo>,
+    /// If it is dynamic.
+    child: Option<Box<Child>>,
+    /// Set when whoever wants to know of new namespaces has heard of it.
+    announced: SetOnce<()>,
     registry: Registry<Member>,
     handlers: Watched<Handlers>,
     /// How many of the handlers listen to what is sent.
@@ -64,6 +70,16 @@ impl WeakNamespace {
     }
 }
 
+/// What a namespace has that came from a parent.
+struct Child {
+    parent: ParentNamespace,
+    params: Params,
+    /// How many clients are in it or about to join.
+    seats: AtomicUsize,
+    /// Whether the server keeps it among those that nobody is in.
+    vacant: AtomicBool,
+}
+
 /// A connected socket, as rooms hold it. The session stands beside it so that a broadcast does not
 /// have to look into each socket for it.
 #[derive(Clone)]
@@ -83,16 +99,44 @@ impl Member {
 
 impl Namespace {
     pub(crate) fn new(name: &str, core: Arc<Core>) -> Self {
+        Self::with(name, core, None, Watched::default())
+    }
+
+    /// A namespace that begins with the handlers of its parent.
+    pub(crate) fn new_child(
+        name: &str,
+        core: Arc<Core>,
+        parent: &ParentNamespace,
+        params: Params,
+    ) -> Self {
+        let child = Child {
+            parent: parent.clone(),
+            params,
+            seats: AtomicUsize::new(0),
+            vacant: AtomicBool::new(false),
+        };
+        let handlers = Watched::new(parent.handlers());
+        Self::with(name, core, Some(Box::new(child)), handlers)
+    }
+
+    fn with(
+        name: &str,
+        core: Arc<Core>,
+        child: Option<Box<Child>>,
+        handlers: Watched<Handlers>,
+    ) -> Self {
         let recovery = core.recovery.clone().map(Recovery::new).map(Arc::new);
         let namespace = Self(Arc::new(Inner {
             name: name.into(),
             core,
             recovery,
             server: OnceLock::new(),
+            child,
+            announced: SetOnce::new(),
             registry: Registry::new(),
-            handlers: Watched::default(),
-            outgoing: AtomicUsize::new(0),
+            outgoing: AtomicUsize::new(handlers.look(|it| it.listeners.outgoing.len())),
             outgoing_of_sockets: AtomicUsize::new(0),
+            handlers,
             on_error: ErrorHook::default(),
             ack_ids: AtomicU64::new(0),
             server_side: Watched::default(),
@@ -121,6 +165,26 @@ impl Namespace {
     /// Whether no socket is connected.
     pub fn is_empty(&self) -> bool {
         self.0.registry.is_empty()
+    }
+
+    /// Whether it came from a [parent](SocketIo::of_dynamic).
+    pub fn is_dynamic(&self) -> bool {
+        self.0.child.is_some()
+    }
+
+    /// The parent that it came from, if it is dynamic.
+    pub fn parent(&self) -> Option<&ParentNamespace> {
+        self.0.child.as_ref().map(|child| &child.parent)
+    }
+
+    /// What a variable part of the name is, if the parent's
+    /// [matcher](crate::NamespaceMatcher) gives it this name. Handlers can have all of them as
+    /// [`Params<T>`](crate::handler::Params).
+    pub fn param(&self, name: &str) -> Option<&str> {
+        let mut params = self.params().iter();
+        params
+            .find(|(it, _)| **it == *name)
+            .map(|(_, value)| &**value)
     }
 
     /// The connected socket with this id.
@@ -364,6 +428,44 @@ impl Namespace {
         let _ = self.0.server.set(server);
     }
 
+    pub(crate) fn params(&self) -> &[(Box<str>, Box<str>)] {
+        self.0.child.as_ref().map_or(&[], |child| &child.params)
+    }
+
+    /// Whether whoever wants to know of new namespaces has heard of it: clients come in only then.
+    pub(crate) fn announced(&self) -> &SetOnce<()> {
+        &self.0.announced
+    }
+
+    /// A client is about to join. Only by way of a [`Seat`](crate::namespaces::Seat).
+    pub(crate) fn take_seat(&self) {
+        if let Some(child) = &self.0.child {
+            child.seats.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A client has left, or will not join.
+    pub(crate) fn leave_seat(&self) {
+        if let Some(child) = &self.0.child
+            && child.seats.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(server) = self.server()
+        {
+            server.vacated(self);
+        }
+    }
+
+    /// Whether somebody is in it or about to join.
+    pub(crate) fn is_taken(&self) -> bool {
+        let child = self.0.child.as_ref();
+        child.is_some_and(|child| child.seats.load(Ordering::Acquire) > 0)
+    }
+
+    /// Returns whether that is a change.
+    pub(crate) fn set_vacant(&self, vacant: bool) -> bool {
+        let child = self.0.child.as_ref();
+        child.is_some_and(|child| child.vacant.swap(vacant, Ordering::Relaxed) != vacant)
+    }
+
     pub(crate) fn state<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.0.core.state.get()
     }
@@ -437,11 +539,23 @@ impl Namespace {
     }
 
     pub(crate) fn report(&self, report: &ErrorReport<'_>) {
-        if !self.0.on_error.call(report) {
-            self.0.core.report(report);
+        if self.0.on_error.call(report) {
+            return;
+        }
+        match self.parent() {
+            Some(parent) => parent.report(report),
+            None => self.0.core.report(report),
         }
     }
 }
+
+impl PartialEq for Namespace {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Namespace {}
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

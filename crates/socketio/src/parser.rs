@@ -5,5 +5,6 @@
 //! and [`PacketDecoder`]; it gets every packet in neutral form, JSON with binary data beside it.
 
 pub use socketio_proto::{
-    Data, DecodeError, EncodeError, Encoded, Limits, Packet, PacketDecoder, PacketKind, Parser,
+    Data, DecodeError, EncodeError, Encoded, Limits, MsgpackParser, Packet, PacketDecoder,
+    PacketKind, Parser,
 };

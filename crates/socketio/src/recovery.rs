@@ -19,7 +19,7 @@ use std::{
 use engineio::Version;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use socketio_adapter::{Room, Selection};
+use socketio_adapter::{Options, Room, Selection};
 use socketio_proto::{Args, ArgsWriter, EncodeError, Encoded, ToArgs};
 use tokio::time::Instant;
 
@@ -214,16 +214,27 @@ impl Recovery {
         namespace: &Namespace,
         event: &str,
         args: &A,
-        selection: &Selection,
+        options: &Options,
         mut reached: impl FnMut(&Member),
     ) -> Result<(), EncodeError> {
-        self.send(namespace, event, args, |state, offset, packets| {
-            state.keep(offset, &packets.with_offset, selection, &self.budget);
-            namespace.registry().each(selection, |member| {
-                member.session.send(packets.of(member));
-                reached(member);
-            });
-        })
+        let Options {
+            selection,
+            compress,
+            ..
+        } = options;
+        self.send(
+            namespace,
+            event,
+            args,
+            *compress,
+            |state, offset, packets| {
+                state.keep(offset, &packets.with_offset, selection, &self.budget);
+                namespace.registry().each(selection, |member| {
+                    member.session.send(packets.of(member));
+                    reached(member);
+                });
+            },
+        )
     }
 
     /// Sends an event to one connected socket, and keeps it for the case that it misses it.
@@ -232,13 +243,20 @@ impl Recovery {
         socket: &Socket,
         event: &str,
         args: &A,
+        compress: bool,
     ) -> Result<(), EncodeError> {
-        let room = Selection::room(socket.room());
-        self.send(socket.namespace(), event, args, |state, offset, packets| {
-            // Who is gone for the time being will get it when it is back.
-            state.keep(offset, &packets.with_offset, &room, &self.budget);
-            socket.conn().send(packets.with_offset.clone());
-        })
+        let (namespace, room) = (socket.namespace(), Selection::room(socket.room()));
+        self.send(
+            namespace,
+            event,
+            args,
+            compress,
+            |state, offset, packets| {
+                // Who is gone for the time being will get it when it is back.
+                state.keep(offset, &packets.with_offset, &room, &self.budget);
+                socket.conn().send(packets.with_offset.clone());
+            },
+        )
     }
 
     /// Sends a volatile event to whom the function sends it. It is not kept; but since clients take
@@ -248,23 +266,31 @@ impl Recovery {
         namespace: &Namespace,
         event: &str,
         args: &A,
+        compress: bool,
         mut send: impl FnMut(&Packets),
     ) -> Result<(), EncodeError> {
         if !Args::new(args)?.json().ends_with('"') {
             let plain = namespace
                 .codec()
-                .event(namespace.name(), None, event, args)?;
+                .event(namespace.name(), None, event, args)?
+                .compress(compress);
             send(&Packets {
                 with_offset: plain,
                 plain: None,
             });
             return Ok(());
         }
-        self.send(namespace, event, args, |state, offset, packets| {
-            let nobody = Selection::room("");
-            state.log.append(offset, None, &nobody, &self.budget);
-            send(packets);
-        })
+        self.send(
+            namespace,
+            event,
+            args,
+            compress,
+            |state, offset, packets| {
+                let nobody = Selection::room("");
+                state.log.append(offset, None, &nobody, &self.budget);
+                send(packets);
+            },
+        )
     }
 
     fn send<A: ToArgs + ?Sized>(
@@ -272,20 +298,24 @@ impl Recovery {
         namespace: &Namespace,
         event: &str,
         args: &A,
+        compress: bool,
         send: impl FnOnce(&mut State, u64, &Packets),
     ) -> Result<(), EncodeError> {
         let (codec, name) = (namespace.codec(), namespace.name());
         let offset = self.next_offset.fetch_add(1, Ordering::Relaxed);
         let text = format!("{}{offset}", self.prefix);
         let mut packets = Packets {
-            with_offset: codec.event(name, None, event, &WithOffset(args, &text))?,
+            with_offset: codec
+                .event(name, None, event, &WithOffset(args, &text))?
+                .compress(compress),
             plain: None,
         };
         loop {
             let mut state = self.state();
             if packets.plain.is_none() && self.has_old_clients.load(Ordering::Acquire) {
                 drop(state);
-                packets.plain = Some(codec.event(name, None, event, args)?);
+                let plain = codec.event(name, None, event, args)?;
+                packets.plain = Some(plain.compress(compress));
                 continue;
             }
             send(&mut state, offset, &packets);

@@ -1,10 +1,11 @@
 //! The server: namespaces, options, and how it is mounted.
 
 use std::{
-    collections::HashMap,
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -15,12 +16,17 @@ use socketio_proto::{Codec, Limits, Parser, ToArgs};
 
 use crate::{
     BroadcastAcks, BroadcastOperator, ConnectError, ConnectionStateRecovery, EmitError,
-    ErrorReport, FetchError, Namespace, RemoteSocket, ServerSideError, ServerSideEvent, Socket,
+    ErrorReport, FetchError, Handshake, Namespace, NamespaceMatcher, ParentNamespace, RemoteSocket,
+    ServerSideError, ServerSideEvent, Socket,
     broadcast::IntoRooms,
     client::Client,
-    handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded},
+    client_files,
+    dynamic::Params,
+    handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded, panic_error},
     namespace::{ErrorHook, log},
+    namespaces::{Full, Namespaces, Seat},
     recovery::Budget,
+    snapshot::Watched,
 };
 
 /// A Socket.IO server. Cheap to clone.
@@ -34,13 +40,16 @@ pub struct SocketIo(Arc<Inner>);
 struct Inner {
     core: Arc<Core>,
     main: Namespace,
-    namespaces: RwLock<HashMap<Box<str>, Namespace>>,
+    namespaces: Namespaces,
+    on_new_namespace: Watched<Vec<NamespaceHook>>,
     config: Config,
     /// Made when first asked for. Weak: the service keeps the server alive. It lives for as long as
     /// somebody has it or there are sessions; one that is made anew after that is the same to
     /// everybody.
     service: Mutex<WeakServer<SocketIo>>,
 }
+
+type NamespaceHook = Arc<dyn Fn(&Namespace) + Send + Sync>;
 
 /// What namespaces know of their server.
 pub(crate) struct Core {
@@ -71,6 +80,9 @@ pub(crate) struct Options {
     pub(crate) max_waiting_bytes: usize,
     pub(crate) max_pending_acks: usize,
     pub(crate) request_timeout: Duration,
+    pub(crate) max_namespaces_per_client: usize,
+    pub(crate) max_dynamic_namespaces: usize,
+    pub(crate) cleanup_empty_child_namespaces: bool,
 }
 
 impl Default for Options {
@@ -83,10 +95,14 @@ impl Default for Options {
             max_waiting_bytes: 1_000_000,
             max_pending_acks: 1024,
             request_timeout: Duration::from_secs(5),
+            max_namespaces_per_client: 100,
+            max_dynamic_namespaces: 10_000,
+            cleanup_empty_child_namespaces: false,
         }
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct WeakSocketIo(Weak<Inner>);
 
 impl WeakSocketIo {
@@ -109,21 +125,95 @@ impl SocketIo {
     /// The namespace with this name, made if there is none. A slash is put before the name where
     /// it is missing.
     ///
-    /// Clients can join exactly the namespaces that have been made.
+    /// Clients can join the namespaces that have been made, and those that come to be as children
+    /// of a [parent](Self::of_dynamic). One that is made here and matches a parent that is not a
+    /// predicate is a child of it all the same, with the parent's handlers; of several parents the
+    /// first one counts.
     pub fn of(&self, name: &str) -> Namespace {
         let name = match name.strip_prefix('/') {
             Some(_) => name.to_owned(),
             None => format!("/{name}"),
         };
-        let mut namespaces = self.0.namespaces.write();
-        let namespaces = namespaces.as_mut().unwrap_or_else(|it| it.get_mut());
-        if let Some(namespace) = namespaces.get(&*name) {
-            return namespace.clone();
+        let namespaces = &self.0.namespaces;
+        if let Some(namespace) = namespaces.get(&name) {
+            return namespace;
         }
-        let namespace = Namespace::new(&name, self.0.core.clone());
-        namespace.set_server(self.downgrade());
-        namespaces.insert(name.into(), namespace.clone());
+        let child_of = namespaces.parents().iter().find_map(|parent| {
+            let params = parent.params(&name)?;
+            Some((parent.clone(), params))
+        });
+        let (namespace, is_new) = namespaces.get_or_make(&name, || {
+            let core = self.0.core.clone();
+            let namespace = match child_of {
+                Some((parent, params)) => Namespace::new_child(&name, core, &parent, params),
+                None => Namespace::new(&name, core),
+            };
+            namespace.set_server(self.downgrade());
+            namespace
+        });
+        if is_new {
+            self.announce(&namespace);
+        }
         namespace
+    }
+
+    /// Lets namespaces come to be when a client asks for them: those whose name
+    /// [matches](NamespaceMatcher). They are the children of what this returns, and have its
+    /// handlers.
+    ///
+    /// Who asks for a name that no namespace has is let in by the first parent that it matches, in
+    /// the order in which the parents were made, and refused with `Invalid namespace` if there is
+    /// none. How many children there may be is for [`Builder::max_dynamic_namespaces`] to say, how
+    /// long they stay for [`Builder::cleanup_empty_child_namespaces`].
+    ///
+    /// ```
+    /// use socketio::{Namespace, Socket, SocketIo};
+    ///
+    /// let io = SocketIo::new();
+    /// let rooms = io.of_dynamic("/room/{id}");
+    /// rooms.on_connection(async |socket: Socket, room: Namespace| {
+    ///     println!("{} is in room {:?}", socket.id(), room.param("id"));
+    /// });
+    /// io.of_dynamic(|name: &str| name.ends_with("-live"));
+    ///
+    /// rooms.emit("to all rooms", &())?;
+    /// assert!(io.of("/room/7").is_dynamic());
+    /// # Ok::<(), socketio::EmitError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a pattern is malformed; see [`NamespaceMatcher`].
+    pub fn of_dynamic(&self, matcher: impl Into<NamespaceMatcher>) -> ParentNamespace {
+        let core = self.0.core.clone();
+        let parent = ParentNamespace::new(matcher.into(), core, self.downgrade());
+        self.0.namespaces.add_parent(parent.clone());
+        parent
+    }
+
+    /// The namespace with this name, slash and all, if there is one.
+    pub fn namespace(&self, name: &str) -> Option<Namespace> {
+        self.0.namespaces.get(name)
+    }
+
+    /// All namespaces that there are, in no order.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        self.0.namespaces.all()
+    }
+
+    /// Adds a function that is called once with every namespace that is made from now on, by
+    /// [`of`](Self::of) or for a client, and before any client is in it. Parents are none.
+    ///
+    /// It is called in place, so it should be quick.
+    ///
+    /// ```
+    /// let io = socketio::SocketIo::new();
+    /// io.on_new_namespace(|namespace| println!("{} is new", namespace.name()));
+    /// ```
+    pub fn on_new_namespace(&self, hook: impl Fn(&Namespace) + Send + Sync + 'static) -> &Self {
+        let hook: NamespaceHook = Arc::new(hook);
+        self.0.on_new_namespace.update(|hooks| hooks.push(hook));
+        self
     }
 
     /// See [`Namespace::middleware`].
@@ -389,14 +479,74 @@ impl SocketIo {
     /// No connection is left. Rooms are on this node alone, so there is nothing to close.
     async fn close_adapters(&self) {}
 
-    /// The namespace with this name, if it has been made.
-    pub(crate) fn namespace(&self, name: &str) -> Option<Namespace> {
-        if name == "/" {
-            return Some(self.0.main.clone());
+    /// A seat in a namespace that clients can join right now.
+    pub(crate) fn seat(&self, name: &str) -> Option<Seat> {
+        self.0.namespaces.open_seat(name)
+    }
+
+    /// A seat for a client in the namespace that it asks for, which may come to be now.
+    pub(crate) async fn find_seat(
+        &self,
+        name: &str,
+        handshake: &Handshake,
+    ) -> Result<Seat, ConnectError> {
+        let mut found = self.0.namespaces.seat(name);
+        for parent in &*self.0.namespaces.parents() {
+            if found.is_some() {
+                break;
+            }
+            if let Some(params) = parent.ask(name, handshake).await {
+                found = Some(self.seat_in_child(name, parent, params)?);
+            }
         }
-        let namespaces = self.0.namespaces.read();
-        let namespaces = namespaces.unwrap_or_else(PoisonError::into_inner);
-        namespaces.get(name).cloned()
+        let seat = found.ok_or_else(|| ConnectError::new("Invalid namespace"))?;
+        seat.namespace().announced().wait().await;
+        Ok(seat)
+    }
+
+    fn seat_in_child(
+        &self,
+        name: &str,
+        parent: &ParentNamespace,
+        params: Params,
+    ) -> Result<Seat, ConnectError> {
+        let max = self.options().max_dynamic_namespaces;
+        let made = self.0.namespaces.seat_or_make(name, max, || {
+            let child = Namespace::new_child(name, self.0.core.clone(), parent, params);
+            child.set_server(self.downgrade());
+            child
+        });
+        let (seat, is_new) = made.map_err(|Full| {
+            tracing::debug!(name, "too many dynamic namespaces");
+            ConnectError::new("Too many namespaces")
+        })?;
+        if is_new {
+            self.announce(seat.namespace());
+        }
+        Ok(seat)
+    }
+
+    fn announce(&self, namespace: &Namespace) {
+        for hook in &*self.0.on_new_namespace.current() {
+            if let Err(panic) = guarded(|| hook(namespace)) {
+                namespace.report(&ErrorReport {
+                    socket: None,
+                    event: None,
+                    error: &panic_error(&*panic),
+                });
+            }
+        }
+        let _ = namespace.announced().set(());
+    }
+
+    /// The last client has left a child, or will not join it.
+    pub(crate) fn vacated(&self, child: &Namespace) {
+        let remove = self.options().cleanup_empty_child_namespaces;
+        self.0.namespaces.vacated(child, remove);
+    }
+
+    pub(crate) fn namespaces_table(&self) -> &Namespaces {
+        &self.0.namespaces
     }
 
     pub(crate) fn main(&self) -> &Namespace {
@@ -602,11 +752,72 @@ impl Builder {
         self
     }
 
+    /// How many namespaces one client may be in, or ask for, at the same time. Beyond that it is
+    /// refused with `Too many namespaces`. Default: 100.
+    pub fn max_namespaces_per_client(mut self, count: usize) -> Self {
+        self.options.max_namespaces_per_client = count;
+        self
+    }
+
+    /// How many [dynamic](SocketIo::of_dynamic) namespaces there may be when a client brings
+    /// another one into being. Beyond that the new one takes the place of one that everybody has
+    /// left, and if there is none the client is refused with `Too many namespaces`. Default:
+    /// 10,000, each of which takes about 6 KB.
+    ///
+    /// Those that the application makes count, but it may make any number.
+    pub fn max_dynamic_namespaces(mut self, count: usize) -> Self {
+        self.options.max_dynamic_namespaces = count;
+        self
+    }
+
+    /// Whether a [dynamic](SocketIo::of_dynamic) namespace is removed when its last socket has
+    /// left, or when a client was refused while nobody else was in it or about to join. Whoever
+    /// asks for its name after that makes a new one. Namespaces that have no parent are never
+    /// removed. Default: false, so it stays until its place is
+    /// [needed](Self::max_dynamic_namespaces).
+    ///
+    /// A [`Namespace`] that was removed reaches nobody any more. What was registered with it, and
+    /// not with its parent, is gone; [`on_new_namespace`](SocketIo::on_new_namespace) is the place
+    /// to do it again.
+    pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
+        self.options.cleanup_empty_child_namespaces = cleanup;
+        self
+    }
+
     /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies. The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
         self.engine = change(self.engine);
         self
+    }
+
+    /// Hands out the JavaScript client below the path, so that pages can say
+    /// `<script src="/socket.io/socket.io.js">`. Default: it does not; the official server brings
+    /// the client along, in Rust it comes from npm.
+    ///
+    /// The directory is that of the built client, `node_modules/socket.io-client/dist` after
+    /// `npm install socket.io-client`. Of the eight files of the official server those that are
+    /// there are read once, now. To take them from elsewhere, see
+    /// [`Config::files`](engineio::Config::files).
+    ///
+    /// # Errors
+    ///
+    /// If none of the files is there, or one cannot be read.
+    ///
+    /// ```no_run
+    /// use socketio::SocketIo;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let io = SocketIo::builder()
+    ///     .serve_client("node_modules/socket.io-client/dist")?
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn serve_client(mut self, directory: impl AsRef<Path>) -> io::Result<Self> {
+        let files = client_files::read(directory.as_ref())?;
+        self.engine = self.engine.files(files);
+        Ok(self)
     }
 
     /// The server.
@@ -624,12 +835,14 @@ impl Builder {
         let main = Namespace::new("/", core.clone());
         let io = SocketIo(Arc::new(Inner {
             main: main.clone(),
-            namespaces: RwLock::new([("/".into(), main.clone())].into()),
+            namespaces: Namespaces::new(main.clone()),
+            on_new_namespace: Watched::default(),
             core,
             config: self.engine,
             service: Mutex::default(),
         }));
         main.set_server(io.downgrade());
+        let _ = main.announced().set(());
         io
     }
 }

@@ -14,6 +14,14 @@ pub(crate) struct Watched<T> {
 }
 
 impl<T: Clone> Watched<T> {
+    /// A value that is shared until either side is changed.
+    pub(crate) fn new(value: Arc<T>) -> Self {
+        Self {
+            version: AtomicUsize::new(0),
+            current: RwLock::new(value),
+        }
+    }
+
     /// Changes the value. Snapshots that were taken keep the old one until they are refreshed.
     ///
     /// The change is made under the lock; what it removes it returns, to be dropped outside.
@@ -22,6 +30,18 @@ impl<T: Clone> Watched<T> {
         let result = change(Arc::make_mut(&mut current));
         self.version.fetch_add(1, Ordering::Release);
         result
+    }
+
+    /// Makes a change that has been made to another one: where they shared the `old` value they
+    /// share the `new` one.
+    pub(crate) fn follow(&self, old: &Arc<T>, new: &Arc<T>, change: impl FnOnce(&mut T)) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, old) {
+            *current = new.clone();
+        } else {
+            change(Arc::make_mut(&mut current));
+        }
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// The value as it is now, to be looked at once.

@@ -29,6 +29,7 @@ use crate::{
     error::HandlerError,
     handler::{Event, Handler, HandlerId, IntoReply, Listeners},
     namespace::Member,
+    namespaces::Seat,
     outgoing,
     recovery::Recoverable,
     snapshot::Watched,
@@ -107,7 +108,9 @@ const TAKEN_OVER: u8 = 5;
 const GONE: u8 = 6;
 
 impl Socket {
-    pub(crate) fn new(namespace: Namespace, session: SessionHandle, handshake: Handshake) -> Self {
+    /// A socket that is about to be connected. The seat is its, until it leaves or is refused.
+    pub(crate) fn new(seat: Seat, session: SessionHandle, handshake: Handshake) -> Self {
+        let namespace = seat.into_namespace();
         let version = session.version();
         let recoverable = namespace.recovery().and_then(|recovery| {
             recovery.note(version);
@@ -382,7 +385,7 @@ impl Socket {
             let namespace = self.namespace();
             match namespace.codec().disconnect(namespace.name()) {
                 Ok(packet) => self.conn().send(packet),
-                Err(error) => self.report(None, HandlerError::Failed(error.into())),
+                Err(error) => self.report(None, HandlerError::Encode(error)),
             }
             self.0.connection.wake();
         }
@@ -405,12 +408,12 @@ impl Socket {
             .filter(|_| state == CONNECTED && self.recoverable().is_some());
         let sent = match (recovery, flags.volatile) {
             (Some(recovery), false) => {
-                recovery.emit(self, event, args)?;
+                recovery.emit(self, event, args, flags.compress)?;
                 true
             }
             (Some(recovery), true) => {
                 let mut sent = false;
-                recovery.volatile(namespace, event, args, |packets| {
+                recovery.volatile(namespace, event, args, flags.compress, |packets| {
                     sent = self.conn().send_volatile(packets.new_clients());
                 })?;
                 sent
@@ -418,7 +421,8 @@ impl Socket {
             (None, volatile) => {
                 let packet = namespace
                     .codec()
-                    .event(namespace.name(), None, event, args)?;
+                    .event(namespace.name(), None, event, args)?
+                    .compress(flags.compress);
                 if volatile {
                     self.conn().send_volatile(packet)
                 } else {
@@ -445,7 +449,7 @@ impl Socket {
         let packet = namespace
             .codec()
             .event(namespace.name(), Some(id), event, args);
-        let packet = packet.map_err(EmitError::from)?;
+        let packet = packet.map_err(EmitError::from)?.compress(flags.compress);
         let (sender, answer) = oneshot::channel();
         self.expect_ack(id, Waiter::One(sender))
             .map_err(|(error, _)| error)?;
@@ -569,13 +573,16 @@ impl Socket {
     /// A middleware has refused the client, or its connection is gone.
     pub(crate) fn refuse(&self) {
         let mut rare = self.rare();
-        self.0.state.store(LEFT, Ordering::Release);
+        let was = self.0.state.swap(LEFT, Ordering::AcqRel);
         *rare = None;
         drop(rare);
         if let Some(recoverable) = self.recoverable() {
             recoverable.refuse();
         }
         self.drop_listeners();
+        if was == CONNECTING {
+            self.namespace().leave_seat();
+        }
     }
 
     /// The client has left, or its connection is gone. `false` if the socket was not connected.
@@ -720,6 +727,7 @@ impl Socket {
         let pending = std::mem::replace(&mut *rare, left.map(Box::new));
         drop(rare);
         drop(pending);
+        self.namespace().leave_seat();
         true
     }
 

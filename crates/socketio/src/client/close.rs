@@ -73,6 +73,7 @@ impl Client {
             return;
         }
         self.deadline = None;
+        self.searches.give_up();
         self.slots.retain_mut(|slot| {
             match &slot.stage {
                 Stage::Joining(socket) => {

@@ -7,6 +7,7 @@ use socketio_proto::{EncodeError, Encoded};
 
 use super::{
     Client,
+    search::{Found, Search},
     slot::{Slot, Stage},
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     error::HandlerError,
     handler::{Connect, admission},
     in_flight::{Done, Work},
+    namespaces::Seat,
 };
 
 impl Client {
@@ -22,14 +24,37 @@ impl Client {
         if self.closed {
             return;
         }
-        let Some(namespace) = self.io.namespace(name) else {
-            // The same for clients of protocol 4, as the official server has it.
-            let codec = self.io.codec();
-            let packet = codec.connect_error(Version::V4, name, "Invalid namespace", None);
-            return self.tell(packet);
-        };
+        if self.slots.len() + self.searches.len() >= self.io.options().max_namespaces_per_client {
+            return self.not_joined(name, "Too many namespaces");
+        }
         let handshake = Handshake::new(self.request.clone(), auth);
-        let socket = Socket::new(namespace.clone(), self.session.clone(), handshake);
+        if let Some(seat) = self.io.seat(name) {
+            return self.enter(seat, handshake, cx);
+        }
+        let search = Search::new(self.io.clone(), name, handshake);
+        if let Some(found) = self.searches.start(search, cx) {
+            self.found(found, cx);
+        }
+    }
+
+    /// A search has come to an end.
+    pub(super) fn found(&mut self, found: Found, cx: &mut Context<'_>) {
+        match found.seat {
+            Ok(seat) => self.enter(seat, found.handshake, cx),
+            Err(error) => self.not_joined(&found.name, error.message()),
+        }
+    }
+
+    /// There is no such namespace for the client.
+    fn not_joined(&mut self, name: &str, message: &str) {
+        // The same for clients of protocol 4, as the official server has it.
+        let codec = self.io.codec();
+        self.tell(codec.connect_error(Version::V4, name, message, None));
+    }
+
+    fn enter(&mut self, seat: Seat, handshake: Handshake, cx: &mut Context<'_>) {
+        let socket = Socket::new(seat, self.session.clone(), handshake);
+        let namespace = socket.namespace().clone();
         let skip = socket.recovered()
             && namespace
                 .recovery()
@@ -136,7 +161,7 @@ impl Client {
                 self.io.report(&ErrorReport {
                     socket: None,
                     event: None,
-                    error: &HandlerError::Failed(error.into()),
+                    error: &HandlerError::Encode(error),
                 });
                 self.close_by_force(None);
             }

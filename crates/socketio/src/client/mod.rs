@@ -2,7 +2,9 @@
 
 mod close;
 mod join;
+mod search;
 mod slot;
+mod url;
 mod waiting;
 
 use std::{
@@ -14,10 +16,11 @@ use std::{
 
 use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
 use futures_util::future::join_all;
-use socketio_proto::{AnyDecoder, Args, Packet, PacketKind, connect::split_namespace_query};
+use socketio_proto::{AnyDecoder, Args, Packet, PacketKind};
 use tokio::time::Sleep;
 
 use self::{
+    search::Searches,
     slot::{Slot, Stage},
     waiting::{Item, Waiting},
 };
@@ -59,6 +62,7 @@ pub struct Client {
     decoder: AnyDecoder,
     /// Usually one.
     slots: Vec<Slot>,
+    searches: Searches,
     in_flight: InFlight,
     waiting: Waiting,
     /// While no namespace was joined.
@@ -79,6 +83,7 @@ impl Client {
         Self {
             decoder: io.codec().decoder(options.limits),
             slots: Vec::new(),
+            searches: Searches::default(),
             in_flight: InFlight::new(options.max_in_flight),
             waiting: Waiting::default(),
             deadline: Some(Box::pin(deadline)),
@@ -117,15 +122,14 @@ impl Client {
 
     /// A packet has arrived.
     fn take(&mut self, mut packet: Packet, cx: &mut Context<'_>) {
-        if self.session.version() == Version::V3
-            && let Packet {
-                nsp,
-                kind: PacketKind::Connect { auth },
-            } = &mut packet
-        {
-            let (name, query) = split_namespace_query(nsp);
-            *auth = auth_of_query(query).map(|it| it.into_string().into());
-            *nsp = name.into();
+        if self.session.version() == Version::V3 {
+            let (name, query) = url::parse(&packet.nsp);
+            if let PacketKind::Connect { auth } = &mut packet.kind {
+                *auth = auth_of_query(query).map(|it| it.into_string().into());
+            }
+            if *name != *packet.nsp {
+                packet.nsp = (*name).into();
+            }
         }
         if self.must_wait(&packet) {
             if packet.kind == PacketKind::Disconnect && self.leave_at_once(&packet.nsp) {
@@ -177,7 +181,9 @@ impl Client {
         let Packet { nsp, kind } = packet;
         let Some(at) = self.position(&nsp) else {
             return match kind {
-                PacketKind::Connect { auth } => self.join(&nsp, auth.map(copy), cx),
+                PacketKind::Connect { auth } if !self.searches.contains(&nsp) => {
+                    self.join(&nsp, auth.map(copy), cx);
+                }
                 _ => self.violation(&nsp),
             };
         };
@@ -418,11 +424,14 @@ impl Connection for Client {
         {
             self.close_by_force(None);
         }
+        while let Some(found) = self.searches.poll_found(cx) {
+            self.found(found, cx);
+        }
         while let Some(done) = self.in_flight.poll_finished(cx) {
             self.done(done, cx);
         }
         self.drain(cx);
-        if self.in_flight.is_empty() && self.waiting.is_empty() {
+        if self.in_flight.is_empty() && self.waiting.is_empty() && self.searches.len() == 0 {
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -1,5 +1,6 @@
 //! What handlers can have as parameters.
 
+mod params;
 mod query;
 
 use std::{any::type_name, convert::Infallible, fmt, ops::Deref, sync::Arc};
@@ -159,6 +160,7 @@ impl<C: Context, T: DeserializeOwned> FromContext<C> for Query<T> {
     }
 }
 
+pub use params::{InvalidParams, Params};
 pub use query::InvalidQuery;
 
 impl FromContext<Disconnect> for DisconnectReason {

@@ -18,7 +18,7 @@ use futures_util::FutureExt as _;
 
 pub use self::{
     context::{Connect, Context, Disconnect, Event},
-    extract::{AckSender, Auth, Data, EventName, FromContext, Query, State, TryData},
+    extract::{AckSender, Auth, Data, EventName, FromContext, Params, Query, State, TryData},
     packet::IntoVerdict,
     reply::{Answer, IntoReply, IntoResult, Reply},
     table::HandlerId,
