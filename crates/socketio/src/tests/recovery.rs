@@ -420,7 +420,9 @@ async fn a_volatile_event_that_ends_with_text_does_not_spoil_the_offset() {
     let mut packet = None;
     let recovery = main.recovery().unwrap();
     let send = |packets: &crate::recovery::Packets| packet = Some(packets.new_clients());
-    recovery.volatile(&main, "tick", &"text", true, send).unwrap();
+    recovery
+        .volatile(&main, "tick", &"text", true, send)
+        .unwrap();
     let packet = packet.unwrap().wire_text().unwrap()[1..].to_owned();
     assert_eq!(session.read(&[packet]), [r#"["tick","text"]"#]);
     lose(peer);
