@@ -241,7 +241,7 @@ impl ParentNamespace {
         })
     }
 
-    fn update(&self, change: impl Fn(&mut Handlers)) -> &Self {
+    pub(crate) fn update(&self, change: impl Fn(&mut Handlers)) -> &Self {
         let Some(server) = self.0.server.upgrade() else {
             return self;
         };
