@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt};
 
 use super::peer::{Log, Peer, server, server_with};
 use crate::{AckError, RoomEvent, Socket};
