@@ -26,9 +26,12 @@ pub struct MemoryAdapter(Arc<Hub>);
 
 #[derive(Default)]
 struct Hub {
-    namespaces: Mutex<HashMap<Box<str>, Vec<(NodeId, Inbox)>>>,
+    namespaces: Mutex<Namespaces>,
     next_node: AtomicU64,
 }
+
+/// The nodes of each namespace.
+type Namespaces = HashMap<Box<str>, Vec<(NodeId, Inbox)>>;
 
 impl MemoryAdapter {
     /// A cluster without nodes.
@@ -88,7 +91,7 @@ impl Hub {
         }
     }
 
-    fn namespaces(&self) -> MutexGuard<'_, HashMap<Box<str>, Vec<(NodeId, Inbox)>>> {
+    fn namespaces(&self) -> MutexGuard<'_, Namespaces> {
         self.namespaces
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -494,7 +494,7 @@ impl Namespace {
         };
         let mut membership = self.membership();
         if membership.is_none() {
-            let local = LocalNamespace::new(self);
+            let local = LocalNamespace::of(self);
             let timeout = self.options().request_timeout;
             let weak = Arc::downgrade(&local);
             *membership = Some(Membership {
