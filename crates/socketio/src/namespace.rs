@@ -34,8 +34,9 @@ use crate::{
 
 /// A namespace: a part of a server with sockets, rooms and handlers of its own. Cheap to clone.
 ///
-/// Made by [`SocketIo::of`], or by a [`ParentNamespace`] when a client asks for it. Handlers are registered here once for all sockets, at any time; those
-/// for the same thing are called in the order of registration.
+/// Made by [`SocketIo::of`], or by a [`ParentNamespace`] when a client asks for it. Handlers are
+/// registered here once for all sockets, at any time; those for the same thing are called in the
+/// order of registration.
 #[derive(Clone)]
 pub struct Namespace(Arc<Inner>);
 
