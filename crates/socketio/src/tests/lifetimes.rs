@@ -248,7 +248,7 @@ async fn a_handler_that_waits_keeps_nothing_of_the_message_alive() {
             let (io, _) = server();
             register(&io);
             let mut peer = Peer::connect(&io).await;
-            let owner = Arc::new(text);
+            let owner = Arc::new(text.to_owned());
             let bytes = Bytes::from_owner(Owner(owner.clone()));
             peer.deliver(Message::Text(Str::try_from(bytes).unwrap()));
             assert!(!peer.turn(), "way {way}: a handler waits");
@@ -258,7 +258,7 @@ async fn a_handler_that_waits_keeps_nothing_of_the_message_alive() {
 }
 
 /// Shows by its count whether the memory is still in use.
-struct Owner(Arc<&'static str>);
+struct Owner(Arc<String>);
 
 impl AsRef<[u8]> for Owner {
     fn as_ref(&self) -> &[u8] {
