@@ -23,8 +23,14 @@ use socketio::{
 
 pub(crate) fn serve(io: &SocketIo) {
     io.middleware(async |handshake: Handshake| {
-        let fail = handshake.query_param("fail").is_some_and(|it| !it.is_empty());
-        if fail { Err("Auth failed (main namespace)") } else { Ok(()) }
+        let fail = handshake
+            .query_param("fail")
+            .is_some_and(|it| !it.is_empty());
+        if fail {
+            Err("Auth failed (main namespace)")
+        } else {
+            Ok(())
+        }
     });
     io.on("hi", async |socket: Socket| socket.emit("hi", &()));
     io.on("echo", async |Data(value): Data<Value>| value);
@@ -40,7 +46,10 @@ pub(crate) fn serve(io: &SocketIo) {
     io.of("/foo").on("getId", id);
     io.of("/abc")
         .on_connection(async |socket: Socket, query: Query<Parameters>| {
-            socket.emit("handshake", &handshake(socket.handshake().clone(), query).await)
+            socket.emit(
+                "handshake",
+                &handshake(socket.handshake().clone(), query).await,
+            )
         });
     io.of("/no")
         .middleware(async || Err::<(), _>("Auth failed (custom namespace)"));
@@ -48,22 +57,30 @@ pub(crate) fn serve(io: &SocketIo) {
 
 fn serve_values(io: &SocketIo) {
     io.on("getAckDate", async || DATE);
-    io.on("getDate", async |socket: Socket| socket.emit("takeDate", DATE));
+    io.on("getDate", async |socket: Socket| {
+        socket.emit("takeDate", DATE)
+    });
     io.on("getDateObj", async |socket: Socket| {
         socket.emit("takeDateObj", &json!({ "date": DATE }))
     });
     io.on("getUtf8", async |socket: Socket| {
-        TEXTS.iter().try_for_each(|text| socket.emit("takeUtf8", text))
+        TEXTS
+            .iter()
+            .try_for_each(|text| socket.emit("takeUtf8", text))
     });
     io.on("false", async |socket: Socket| socket.emit("false", &false));
 }
 
 fn serve_binary(io: &SocketIo) {
     io.on("doge", async |socket: Socket| socket.emit("doge", &BYTES));
-    io.on("getbin", async |socket: Socket| socket.emit("takebin", &BYTES));
-    io.on("buffa", async |socket: Socket, args: Args| match args.attachments() {
-        [_] => socket.emit("buffack", &()),
-        _ => Ok(()),
+    io.on("getbin", async |socket: Socket| {
+        socket.emit("takebin", &BYTES)
+    });
+    io.on("buffa", async |socket: Socket, args: Args| {
+        match args.attachments() {
+            [_] => socket.emit("buffack", &()),
+            _ => Ok(()),
+        }
     });
     io.on("jsonbuff", mixed);
     io.on("abuff1", async |socket: Socket, args: Args| {
@@ -71,9 +88,11 @@ fn serve_binary(io: &SocketIo) {
             socket.extensions().insert(First);
         }
     });
-    io.on("abuff2", async |socket: Socket| match socket.extensions().get() {
-        Some(First) => socket.emit("abuff2-ack", &()),
-        None => Ok(()),
+    io.on("abuff2", async |socket: Socket| {
+        match socket.extensions().get() {
+            Some(First) => socket.emit("abuff2-ack", &()),
+            None => Ok(()),
+        }
     });
 }
 
