@@ -10,6 +10,7 @@ use crate::{
     AckError, EmitError, Namespace, Socket,
     namespace::{Member, WeakNamespace},
     outgoing::Audience,
+    recovery::Packets,
 };
 
 impl Namespace {
@@ -41,14 +42,13 @@ impl Namespace {
                 });
             }
             (Some(recovery), false) => recovery.broadcast(self, event, args, options, reached)?,
-            (Some(recovery), true) => {
-                recovery.volatile(self, event, args, options.compress, |packets| {
-                    registry.each(selection, |member| {
-                        if member.session.send_volatile(packets.of(member)) {
-                            reached(member);
-                        }
-                    });
-                })?
+            (Some(_), true) => {
+                let packets = Packets::unkept(self, event, args, options.compress)?;
+                registry.each(selection, |member| {
+                    if member.session.send_volatile(packets.of(member)) {
+                        reached(member);
+                    }
+                });
             }
         }
         if let Some(audience) = audience {
@@ -68,7 +68,6 @@ impl Namespace {
     ) -> Result<Asked, EmitError> {
         let id = self.next_ack_id();
         let packet = self.codec().event(self.name(), Some(id), event, args)?;
-        let packet = packet.compress(options.compress);
         let packet = packet.compress(options.compress);
         let mut sockets = self.sockets_in(&options.selection);
         sockets.retain(|socket| {

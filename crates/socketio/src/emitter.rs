@@ -75,7 +75,9 @@ impl<'a> Emitter<'a> {
     }
 
     /// Sends the event, and says whether it did: not if the socket is not connected, and not if the
-    /// event is volatile and the connection cannot take it.
+    /// event is volatile and the connection cannot take it. What is
+    /// [kept](crate::Builder::connection_state_recovery) for a client that may come back counts as
+    /// sent.
     ///
     /// # Errors
     ///

@@ -108,6 +108,9 @@ impl Client {
                 && let Some(kick) = socket.poll_kicked(cx)
             {
                 kicked = kicked.max(Some(kick));
+                if kick == Kick::Replaced {
+                    continue;
+                }
                 let socket = socket.clone();
                 self.waiting.push(Item::Kicked(socket.clone()));
                 slot.stage = Stage::Kicked(Some(socket));
@@ -115,8 +118,8 @@ impl Client {
         }
         match kicked {
             Some(Kick::Connection) => self.kick_out(),
-            Some(Kick::Replaced) => self.replaced(),
-            Some(Kick::Socket) | None => {}
+            Some(Kick::Replaced) if !self.closed => self.replaced(),
+            Some(Kick::Replaced | Kick::Socket) | None => {}
         }
     }
 
@@ -360,7 +363,7 @@ impl Client {
                     if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_of(&socket)) {
                         slot.stage = Stage::Kicked(None);
                     }
-                    let reason = socket.kick_reason();
+                    let reason = DisconnectReason::ServerNamespaceDisconnect;
                     self.run_disconnect(Disconnect::new(socket, reason), cx);
                 }
                 Some(Item::Ended(context)) => {
