@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
-use engineio::{CloseReason, Encoded};
+use bytes::Bytes;
+use engineio::CloseReason;
 use futures_util::Stream as _;
 use serde_json::Value;
+use socketio_proto::Codec;
 use tokio::sync::Semaphore;
 
 use super::peer::{Log, Peer, server_with};
@@ -18,6 +20,7 @@ use crate::{
     ConnectError, ConnectionStateRecovery, DisconnectReason, Socket, SocketIo,
     handler::{Data, State},
     namespace::Member,
+    parser::{Data as Message, Encoded, Limits, MsgpackParser, Packet, PacketKind, Parser as _},
     recovery::Packets,
 };
 
@@ -776,4 +779,80 @@ async fn the_room_of_a_socket_is_its_own_after_it_came_back() {
     assert_eq!(missed, [r#"["a",1]"#]);
     io.to(&id).emit("a", &2).unwrap();
     assert_eq!(session.read(&peer.received()), [r#"["a",2]"#]);
+}
+
+#[tokio::test]
+async fn binary_events_come_back() {
+    let (io, _) = server(ConnectionStateRecovery::new());
+    let (peer, session) = connect(&io).await;
+    lose(peer);
+    let body = Bytes::from_static(b"0123456789");
+    io.emit("a", &(body.slice(2..4), "b", body.slice(5..6)))
+        .unwrap();
+    let mut peer = Peer::open(&io).await;
+    peer.send(&session.connect());
+    let packets = peer.received();
+    let placeholder = |num| format!(r#"{{"_placeholder":true,"num":{num}}}"#);
+    let (first, second) = (placeholder(0), placeholder(1));
+    let begin = format!(r#"52-["a",{first},"b",{second},""#);
+    assert!(packets[0].starts_with(&begin), "{packets:?}");
+    assert_eq!(packets[1..3], ["[50, 51]", "[53]"]);
+    assert!(peer.socket().recovered());
+}
+
+#[tokio::test]
+async fn events_in_another_format_come_back() {
+    let codec = Codec::new(MsgpackParser);
+    let (io, _) = server_with(|builder| {
+        let builder = builder.parser(MsgpackParser);
+        builder.connection_state_recovery(ConnectionStateRecovery::new())
+    });
+    let connect = async |auth: Value| {
+        let mut peer = Peer::open(&io).await;
+        let packet = Packet {
+            nsp: "/".into(),
+            kind: PacketKind::Connect {
+                auth: Some(auth.to_string().into()),
+            },
+        };
+        let packet = MsgpackParser.encode(&packet).unwrap();
+        peer.send_binary(&packet.attachments()[0]);
+        peer
+    };
+    let received = |peer: &Peer| {
+        let mut decoder = codec.decoder(Limits::default());
+        let data = |it: &Encoded| Message::Binary(it.attachments()[0].clone());
+        let sent = peer.session.take_sent();
+        let packets = sent
+            .iter()
+            .map(|it| decoder.add(data(it)).unwrap().unwrap());
+        packets.map(|it| it.kind).collect::<Vec<_>>()
+    };
+    let peer = connect(Value::Null).await;
+    let [PacketKind::Connect { auth: Some(auth) }] = &*received(&peer) else {
+        panic!("not connected")
+    };
+    let auth: Value = serde_json::from_str(auth).unwrap();
+    lose(peer);
+    io.emit("a", &(1, Bytes::from_static(b"x"))).unwrap();
+    let peer = connect(serde_json::json!({ "pid": auth["pid"] })).await;
+    let packets = received(&peer);
+    let PacketKind::Event { name, args, .. } = &packets[0] else {
+        panic!("{packets:?}")
+    };
+    let (number, bytes, offset): (u8, Bytes, String) = args.deserialize().unwrap();
+    assert_eq!((&**name, number, &*bytes), ("a", 1, &b"x"[..]));
+    assert!(offset.ends_with(".0"), "{offset}");
+    assert!(peer.socket().recovered());
+}
+
+/// The log counts what it keeps, so it must not keep what the application has a slice of.
+#[tokio::test]
+async fn the_log_keeps_no_more_than_it_counts() {
+    let (io, _) = server(ConnectionStateRecovery::new());
+    let (mut peer, _) = connect(&io).await;
+    let body = Bytes::from(vec![7; 100_000]);
+    io.emit("a", &body.slice(..10)).unwrap();
+    assert_eq!(peer.received().len(), 2);
+    assert!(body.try_into_mut().is_ok(), "nobody else has it");
 }
