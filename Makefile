@@ -2,7 +2,7 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit doc layers msrv conformance
+.PHONY: run test setup format clippy unit doc layers msrv conformance soak
 
 run:
 	cargo run --release -p chat-server
@@ -37,3 +37,7 @@ msrv:
 # The official protocol suites, real clients, a real browser.
 conformance:
 	conformance/run
+
+# Clients come and go, and the memory is what it was before; no part of `test`.
+soak:
+	cargo run --release --manifest-path conformance/soak/Cargo.toml

@@ -1,7 +1,7 @@
 // Runs the conformance tests; see README.md.
 import { parseArgs } from "node:util";
 import { runBrowser } from "./browser/chat.mjs";
-import { SERVER_ARGS, runClients } from "./clients/clients.mjs";
+import { runClients, withServers } from "./clients/clients.mjs";
 import { markdown, writeTable } from "./clients/matrix.mjs";
 import { runFeatures } from "./features/features.mjs";
 import { Report, summarize } from "./lib/report.mjs";
@@ -72,13 +72,13 @@ async function runOnce(name, report, options, built) {
   if (name === "client-suite") {
     return withServer(binary, [], (url) => runClientSuite({ report, url, suites: options.suites }));
   }
-  const atServer = (args, body) =>
-    options.url ? body(options.url) : withServer(binary, args, body);
+  const { url, only, suites } = options;
   if (name !== "clients") {
-    return atServer([], (url) => runSuite(name, { report, url, suites: options.suites }));
+    const run = (url) => runSuite(name, { report, url, suites });
+    return url ? run(url) : withServer(binary, [], run);
   }
-  const { only } = options;
-  const results = await atServer(SERVER_ARGS, (url) => runClients({ report, url, only }));
+  const run = (urls) => runClients({ report, urls, only });
+  const results = await (url ? run({ default: url }) : withServers(binary, run));
   const table = markdown(results);
   console.log(`\n${table}\n`);
   options.table.forEach((file) => writeTable(file, table));

@@ -63,9 +63,23 @@ const CLIENTS = [
   { version: "4.8.4", runtime: "node", ways: COMMON, namespaceAuth: "payload" },
   { version: "4.6.1", runtime: "python", ways: COMMON },
   { version: "5.18.1", runtime: "python", ways: COMMON, namespaceAuth: "payload" },
+  // Another parser, against a server of its own.
+  {
+    version: "4.8.4",
+    runtime: "chromium",
+    bundle: "dist/socket.io.msgpack.min.js",
+    ways: COMMON,
+    namespaceAuth: "payload",
+    parser: "msgpack",
+  },
+  { version: "4.8.4", runtime: "node", ways: COMMON, namespaceAuth: "payload", parser: "msgpack" },
+  { version: "5.18.1", runtime: "python", ways: COMMON, namespaceAuth: "payload", parser: "msgpack" },
 ];
 
-export const CHECKS = ["text", "binary", "ack", "namespace", "burst", "reconnect", "server-close"];
+const CHECKS = ["text", "binary", "ack", "namespace", "burst", "reconnect", "server-close"];
+
+/** What is checked in a cell. Python has no more to say in MessagePack than in JSON. */
+export const checksOf = ({ parser, runtime }) => (parser && runtime !== "python" ? [...CHECKS, "parser"] : CHECKS);
 
 const library = (runtime) => (runtime === "python" ? "python-socketio" : "socket.io-client");
 
@@ -74,7 +88,7 @@ export const cells = CLIENTS.flatMap(({ ways, ...client }) =>
     ...client,
     way,
     ...WAYS[way],
-    client: `${library(client.runtime)} ${client.version}`,
-    name: `${client.version}/${client.runtime}/${way}`,
+    client: [`${library(client.runtime)} ${client.version}`, ...(client.parser ? [client.parser] : [])].join(", "),
+    name: [client.version, client.runtime, ...(client.parser ? [client.parser] : []), way].join("/"),
   })),
 );

@@ -317,6 +317,40 @@ globalThis.runClientChecks = (function () {
       // The connection is the client's to close after that, and not every generation does.
       transportAtEnd: false,
     },
+
+    parser: {
+      needsParser: true,
+      async run(client) {
+        const { every, high } = attachments();
+        await client.settle();
+        const date = new Date(Date.UTC(2024, 1, 29, 12, 30, 0, 123));
+        client.socket.emit("message", date, undefined, { at: [date, undefined], gone: undefined }, NaN, null);
+        const iso = "2024-02-29T12:30:00.123Z";
+        assertSame(
+          [iso, null, { at: [iso, null] }, null, null],
+          await client.events.expect("message-back"),
+          "what JSON has no word for",
+        );
+        const edges = [2 ** 5, 2 ** 7, 2 ** 8, 2 ** 15, 2 ** 16, 2 ** 31, 2 ** 32, 2 ** 53 - 1];
+        const numbers = [0, ...edges.flatMap((edge) => [edge - 1, edge, -edge, -edge - 1]), 0.1, -2.5, 5e-324];
+        await client.echo(...numbers.filter(Number.isSafeInteger), 0.1, -2.5, 5e-324);
+        for (const length of [15, 16, 31, 32, 255, 256, 65_535, 65_536]) {
+          const list = new Array(length).fill(1);
+          const object = Object.fromEntries(list.map((one, index) => [`${index}`, one]));
+          await client.echo("é".repeat(length / 2), list, object, new Bytes(list));
+        }
+        await client.echo({ _placeholder: true, num: 0 }, every, [{ _placeholder: true, num: 1 }], high);
+        client.socket.on("question", (...args) => args.pop()(`${args[0]}!`, ...materialize([high], client.env.makeBinary), -7));
+        assertSame(["é!", high, -7], await client.ask("ask", "é", every), "ask");
+        const refusals = { "/nowhere": ["Invalid namespace"], "/shut": ["nobody gets in", { code: 7, é: [null] }] };
+        for (const [name, [message, data]] of Object.entries(refusals)) {
+          const events = new Events(client.socket.io.socket(name), EVENTS);
+          const [error] = await events.expect("connect_error");
+          assertSame([message, data], [error.message, error.data], name);
+        }
+        await client.echo("/ is still there", every);
+      },
+    },
   };
 
   async function runCheck(env, { options = {}, run, transportAtEnd = true }) {
@@ -350,10 +384,14 @@ globalThis.runClientChecks = (function () {
    * env.makeBinary    from a Uint8Array to what the client takes for binary
    * env.makeBlob      the same for Blob, where there is one
    * env.namespaceAuth how the client hands data to a namespace: "payload", "query", or not at all
+   * env.parser        the name of the client's parser, if it is not the default one
    * env.samples       samples.json
    */
   return async function runClientChecks(env) {
     for (const [check, definition] of Object.entries(CHECKS)) {
+      if (definition.needsParser && !env.parser) {
+        continue;
+      }
       try {
         await runCheck(env, typeof definition === "function" ? { run: definition } : definition);
         await env.report({ check });

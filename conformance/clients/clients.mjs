@@ -1,14 +1,24 @@
-import { CHECKS, cells } from "./cells.mjs";
+import { withServer } from "../lib/server.mjs";
+import { cells, checksOf } from "./cells.mjs";
 import { closeRuntimes, runtimes } from "./runtimes.mjs";
 
 /** A browser on a busy machine needs longer for its heartbeat than the protocol suites allow. */
-export const SERVER_ARGS = ["--ping-timeout", "5000"];
+const SERVER_ARGS = ["--ping-timeout", "5000"];
 
 /** Enough for two cores. */
 const AT_ONCE = 2;
 
-/** Runs the cells whose name contains one of `only` (all without) against the server at `url`. */
-export async function runClients({ report, url, only = [] }) {
+/** Runs `body` with the addresses of servers by parser. */
+export const withServers = (binary, body) =>
+  withServer(binary, SERVER_ARGS, (url) =>
+    withServer(binary, [...SERVER_ARGS, "--parser", "msgpack"], (msgpack) => body({ default: url, msgpack })),
+  );
+
+/**
+ * Runs the cells whose name contains one of `only` (all without) against the servers at `urls`, an
+ * address for each parser.
+ */
+export async function runClients({ report, urls, only = [] }) {
   const chosen = cells.filter(({ name }) => !only.length || only.some((part) => name.includes(part)));
   if (!chosen.length) {
     throw new Error(`no cell is called like ${only.join(" or ")}`);
@@ -17,7 +27,8 @@ export async function runClients({ report, url, only = [] }) {
   const results = new Map();
   const worker = async () => {
     for (let cell = waiting.shift(); cell; cell = waiting.shift()) {
-      results.set(cell, await runCell({ ...cell, url }, report));
+      const url = urls[cell.parser ?? "default"];
+      results.set(cell, url ? await runCell({ ...cell, url }, report) : skipCell(cell, report));
     }
   };
   try {
@@ -26,6 +37,12 @@ export async function runClients({ report, url, only = [] }) {
     await closeRuntimes();
   }
   return chosen.map((cell) => ({ cell, failed: results.get(cell) }));
+}
+
+function skipCell(cell, report) {
+  const reason = `there is no server with the parser ${cell.parser}`;
+  checksOf(cell).forEach((check) => report.skip(`${cell.name} ${check}`, reason));
+  return ["skipped"];
 }
 
 /** Runs one cell and returns the checks that failed. */
@@ -38,7 +55,8 @@ async function runCell(cell, report) {
   } catch (error) {
     broken = error;
   }
-  for (const check of CHECKS) {
+  const checks = checksOf(cell);
+  for (const check of checks) {
     const { error } = outcomes.get(check) ?? { error: "did not run" };
     if (error) {
       report.fail(`${cell.name} ${check}`, error);
@@ -46,7 +64,7 @@ async function runCell(cell, report) {
       report.pass(`${cell.name} ${check}`);
     }
   }
-  const failed = CHECKS.filter((check) => !outcomes.has(check) || outcomes.get(check).error);
+  const failed = checks.filter((check) => !outcomes.has(check) || outcomes.get(check).error);
   // What belongs to no check: an exception in the client, traffic of another kind.
   if (broken) {
     report.fail(`${cell.name} run`, broken);

@@ -19,10 +19,14 @@ function makeOldBuffer(bytes) {
   return Object.defineProperty(Buffer.from(bytes), "buffer", { value: undefined });
 }
 
+const require = createRequire(import.meta.url);
+const parser = cell.parser && require(`socket.io-${cell.parser}-parser`);
+
 await globalThis.runClientChecks({
   ...cell,
+  options: { ...cell.options, parser },
   samples,
-  io: createRequire(import.meta.url)(`sio-${cell.version}`),
+  io: require(`sio-${cell.version}`),
   makeBinary: cell.oldBuffers ? makeOldBuffer : (bytes) => Buffer.from(bytes),
   report: say,
 });

@@ -2,8 +2,8 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Report, summarize } from "../lib/report.mjs";
-import { binaries, withServer } from "../lib/server.mjs";
-import { SERVER_ARGS, runClients } from "./clients.mjs";
+import { binaries } from "../lib/server.mjs";
+import { runClients, withServers } from "./clients.mjs";
 import { markdown, writeTable } from "./matrix.mjs";
 
 const { values } = parseArgs({
@@ -18,12 +18,12 @@ const { values } = parseArgs({
 if (values.only && values.table) {
   throw new Error("--table wants all cells");
 }
-const atServer = async (body) =>
+const atServers = async (body) =>
   values.url
-    ? body(values.url)
-    : withServer((await binaries(["conformance-server"]))["conformance-server"], SERVER_ARGS, body);
+    ? body({ default: values.url })
+    : withServers((await binaries(["conformance-server"]))["conformance-server"], body);
 const report = new Report("clients");
-const results = await atServer((url) => runClients({ report, url, only: values.only }));
+const results = await atServers((urls) => runClients({ report, urls, only: values.only }));
 
 const table = markdown(results);
 console.log(`\n${table}`);

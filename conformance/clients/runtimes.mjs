@@ -12,13 +12,14 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const CELL_LIMIT = 120_000;
 
 /** What both sides of a cell need to know. */
-const description = ({ url, version, options, transports, namespaceAuth, oldBuffers }) => ({
+const description = ({ url, version, options, transports, namespaceAuth, oldBuffers, parser }) => ({
   url,
   version,
   options,
   transports,
   namespaceAuth,
   oldBuffers,
+  parser,
 });
 
 async function inProcess(command, args, cell, report) {
@@ -87,7 +88,7 @@ async function inPage(page, cell, report) {
         ...env,
         io: globalThis.io,
         makeBinary: (bytes) => Uint8Array.from(bytes).buffer,
-        makeBlob: (bytes) => new Blob([bytes]),
+        makeBlob: env.parser ? null : (bytes) => new Blob([bytes]),
         report: globalThis.reportCheck,
       }),
     { ...description(cell), samples },

@@ -2,7 +2,7 @@
 //! read the same again.
 #![no_main]
 
-use engineio_proto::{Data, Dialect, Encoded, PacketKind, frame};
+use engineio_proto::{Data, Dialect, Encoded, PacketKind, dialect::TextCoding, frame};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

@@ -45,6 +45,8 @@ class Client:
         self.cell = cell
         self.deadline = deadline
         self.events = {namespace: queue.Queue() for namespace in namespaces}
+        if cell.get("parser"):
+            options["serializer"] = cell["parser"]
         self.sio = socketio.Client(**{"reconnection": False, **options})
         for namespace in namespaces:
             for name in ("connect", "disconnect", "connect_error", "message-back", "auth"):

@@ -10,8 +10,12 @@
 //! | `message-with-ack` | acknowledged with the same arguments |
 //! | `spell` (text) | acknowledged with the code points that the server has read |
 //! | `compose` (code points) | acknowledged with the text that they make |
+//! | `ask` | the client is asked `question` with the same arguments; acknowledged with its answer, a text, bytes and a number |
 //! | `kick` | the socket is disconnected |
 //! | `drop` | the connection is closed |
+//!
+//! The namespace `/shut` lets nobody in. With `--parser msgpack` clients have to use
+//! `socket.io-msgpack-parser`.
 //!
 //! The timings are those that the suites expect: a ping every 300 ms, 200 ms to answer it (unless
 //! `--ping-timeout` says otherwise), 1 s to join a namespace.
@@ -19,19 +23,21 @@
 
 use std::{env, io, process::ExitCode, sync::Arc, task::Context, time::Duration};
 
+use bytes::Bytes;
 use engineio::{Acceptor, CloseReason, Config, Connection, Cors, Handshake, SessionHandle};
 use hyper::service::service_fn;
 use serde_json::value::RawValue;
 use socketio::{
-    Args, Namespace, Socket, SocketIo,
+    Args, ConnectError, Namespace, Socket, SocketIo,
     handler::{Auth, Data},
+    parser::MsgpackParser,
 };
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let Some(options) = Options::parse(env::args().skip(1)) else {
-        eprintln!("usage: conformance-server [--port PORT] [--ping-timeout MILLISECONDS]");
+        eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
     match run(options).await {
@@ -43,10 +49,13 @@ async fn main() -> ExitCode {
     }
 }
 
+const USAGE: &str = "usage: conformance-server [--port PORT] [--ping-timeout MILLISECONDS] [--parser default|msgpack]";
+
 #[derive(Clone, Copy)]
 struct Options {
     port: u16,
     ping_timeout: u64,
+    msgpack: bool,
 }
 
 impl Options {
@@ -54,12 +63,15 @@ impl Options {
         let mut options = Self {
             port: 3000,
             ping_timeout: 200,
+            msgpack: false,
         };
         while let Some(name) = arguments.next() {
             let value = arguments.next()?;
             match &*name {
                 "--port" => options.port = value.parse().ok()?,
                 "--ping-timeout" => options.ping_timeout = value.parse().ok()?,
+                "--parser" if value == "default" => options.msgpack = false,
+                "--parser" if value == "msgpack" => options.msgpack = true,
                 _ => return None,
             }
         }
@@ -78,12 +90,19 @@ impl Options {
 
 async fn run(options: Options) -> io::Result<()> {
     let engine = engineio::Server::new(options.config().path("/engine.io/"), Echo);
-    let io = SocketIo::builder()
+    let mut builder = SocketIo::builder()
         .connect_timeout(Duration::from_secs(1))
-        .engine(|_| options.config().path("/socket.io/"))
-        .build();
+        .engine(|_| options.config().path("/socket.io/"));
+    if options.msgpack {
+        builder = builder.parser(MsgpackParser);
+    }
+    let io = builder.build();
     serve_namespace(&io.of("/"));
     serve_namespace(&io.of("/custom"));
+    io.of("/shut").middleware(async || {
+        let data = serde_json::json!({ "code": 7, "é": [null] });
+        Err::<(), _>(ConnectError::new("nobody gets in").with_data(&data))
+    });
     let socketio = io.service();
 
     let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;
@@ -116,6 +135,10 @@ fn serve_namespace(namespace: &Namespace) {
         let text = points.into_iter().map(char::from_u32);
         text.collect::<Option<String>>()
             .ok_or("not all are code points")
+    });
+    namespace.on("ask", async |socket: Socket, args: Args| {
+        type Answer = (String, Bytes, i64);
+        socket.emit_with_ack::<Answer>("question", &args).await
     });
     namespace.on("kick", async |socket: Socket| socket.disconnect());
     namespace.on("drop", async |socket: Socket| {

@@ -101,7 +101,7 @@ async fn listen(config: &Config) -> io::Result<TcpListener> {
 async fn shutdown(io: SocketIo) {
     asked_to_end().await;
     say("closing");
-    let _ = tokio::time::timeout(GRACE, io.close()).await;
+    io.close_within(GRACE).await;
 }
 
 #[cfg(unix)]

@@ -23,6 +23,7 @@ struct Inner {
     text: Option<Str>,
     attachments: Box<[Bytes]>,
     to_ascii: Option<fn(&str) -> String>,
+    compress: bool,
     rare: OnceLock<Box<Rare>>,
 }
 
@@ -69,8 +70,42 @@ impl Encoded {
             text,
             attachments: attachments.into_boxed_slice(),
             to_ascii,
+            compress: true,
             rare: OnceLock::new(),
         }))
+    }
+
+    /// Says whether a poll response may be compressed for the sake of this message. Default: `true`.
+    /// A response with several messages is compressed if one of them wants it.
+    ///
+    /// ```
+    /// let message = engineio_proto::Encoded::binary(vec![0xff, 0xd8]).compress(false);
+    /// assert!(!message.compresses());
+    /// ```
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.compress = compress;
+            return self;
+        }
+        let Inner {
+            text,
+            attachments,
+            to_ascii,
+            ..
+        } = &*self.0;
+        Self(Arc::new(Inner {
+            text: text.clone(),
+            attachments: attachments.clone(),
+            to_ascii: *to_ascii,
+            compress,
+            rare: OnceLock::new(),
+        }))
+    }
+
+    /// See [`compress`](Self::compress).
+    pub fn compresses(&self) -> bool {
+        self.0.compress
     }
 
     /// The text with its leading `4`: a version 4 text frame, and a version 4 polling packet.
@@ -181,6 +216,16 @@ mod tests {
     #[test]
     fn a_handle_is_one_pointer() {
         assert_eq!(size_of::<Encoded>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn compression_is_switched_off_for_one_owner_only() {
+        let it = Encoded::text("é");
+        let plain = it.clone().compress(false);
+        assert!(it.compresses());
+        assert!(!plain.compresses());
+        assert_eq!(plain.wire_text(), it.wire_text());
+        assert!(plain.compress(true).compresses());
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use engineio_proto::{Str, query::Transport, session::Settings};
+use engineio_proto::{Encoded, Str, query::Transport, session::Settings};
 use http::{HeaderMap, request};
 
-use crate::{ConnectionError, Cookie, Cors, Handshake, HttpCompression};
+use crate::{
+    ConnectionError, Cookie, Cors, Exchange, Files, Halt, Handshake, HttpCompression, Overflow,
+    backlog::Limits, middleware::Middleware,
+};
 
 /// Options of an Engine.IO server. Names and defaults are the official server's, but for
 /// [`allow_eio3`](Self::allow_eio3), which is on.
@@ -27,19 +30,40 @@ pub struct Config {
     pub(crate) allow_upgrades: bool,
     pub(crate) allow_eio3: bool,
     pub(crate) settings: Settings,
-    pub(crate) max_queued: usize,
+    pub(crate) queue: Limits,
     pub(crate) max_packets: usize,
-    pub(crate) cors: Option<Cors>,
+    pub(crate) initial_packet: Option<Encoded>,
+    pub(crate) cors: CorsChoice,
+    pub(crate) middlewares: Vec<Middleware>,
     pub(crate) cookie: Option<Cookie>,
+    pub(crate) files: Files,
     pub(crate) http_compression: Option<HttpCompression>,
     pub(crate) allow_request: Option<AllowRequest>,
+    pub(crate) generate_id: Option<GenerateId>,
     pub(crate) on_initial_headers: Option<OnHeaders>,
     pub(crate) on_headers: Option<OnHeaders>,
     pub(crate) on_connection_error: Option<OnConnectionError>,
 }
 
+#[derive(Clone)]
+pub(crate) enum CorsChoice {
+    None,
+    Always(Cors),
+    Asked(ChooseCors),
+}
+
+pub(crate) type ChooseCors = Arc<
+    dyn Fn(&request::Parts) -> Pin<Box<dyn Future<Output = Result<Option<Cors>, String>> + Send>>
+        + Send
+        + Sync,
+>;
 pub(crate) type AllowRequest = Arc<
     dyn Fn(Arc<Handshake>) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>
+        + Send
+        + Sync,
+>;
+pub(crate) type GenerateId = Arc<
+    dyn Fn(Arc<Handshake>) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>
         + Send
         + Sync,
 >;
@@ -54,12 +78,21 @@ impl Default for Config {
             allow_upgrades: true,
             allow_eio3: true,
             settings: Settings::default(),
-            max_queued: 16 * 1024 * 1024,
+            queue: Limits {
+                bytes: 16 * 1024 * 1024,
+                messages: usize::MAX,
+                low_water: 64 * 1024,
+                overflow: Overflow::Disconnect,
+            },
             max_packets: 100_000,
-            cors: None,
+            initial_packet: None,
+            cors: CorsChoice::None,
+            middlewares: Vec::new(),
             cookie: None,
+            files: Files::default(),
             http_compression: Some(HttpCompression::default()),
             allow_request: None,
+            generate_id: None,
             on_initial_headers: None,
             on_headers: None,
             on_connection_error: None,
@@ -83,6 +116,7 @@ impl Config {
     ///
     /// Call it after [`path`](Self::path), with `false` for clients that have their option
     /// `addTrailingSlash` off.
+    #[doc(alias = "addTrailingSlash")]
     pub fn add_trailing_slash(mut self, slash: bool) -> Self {
         let path = self.path.trim_end_matches('/');
         // The root is all slash: without it there would be no path.
@@ -102,6 +136,7 @@ impl Config {
     }
 
     /// Whether polling clients are told that they may move to a WebSocket. Default: `true`.
+    #[doc(alias = "allowUpgrades")]
     pub fn allow_upgrades(mut self, allow: bool) -> Self {
         self.allow_upgrades = allow;
         self
@@ -111,6 +146,7 @@ impl Config {
     ///
     /// Default: `true`. In the official server it is `false`; serving every generation of client
     /// is what this one is for.
+    #[doc(alias = "allowEIO3")]
     pub fn allow_eio3(mut self, allow: bool) -> Self {
         self.allow_eio3 = allow;
         self
@@ -118,6 +154,7 @@ impl Config {
 
     /// Version 4: time from open, and then from each pong, to the next ping. Version 3: how often
     /// the client has to ping. Default: 25 s; at most 12 days.
+    #[doc(alias = "pingInterval")]
     pub fn ping_interval(mut self, interval: Duration) -> Self {
         self.settings.ping_interval = interval.min(LONGEST_BEAT);
         self
@@ -125,6 +162,7 @@ impl Config {
 
     /// Version 4: time for the answer to a ping. Version 3: added to the interval. Default: 20 s; at
     /// most 12 days.
+    #[doc(alias = "pingTimeout")]
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
         self.settings.ping_timeout = timeout.min(LONGEST_BEAT);
         self
@@ -132,6 +170,7 @@ impl Config {
 
     /// Time for an upgrade, from the WebSocket's arrival to the client's `5`. Default: 10 s. An
     /// upgrade that takes longer is given up; the session stays where it is.
+    #[doc(alias = "upgradeTimeout")]
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.settings.upgrade_timeout = timeout.min(FOR_EVER);
         self
@@ -146,16 +185,42 @@ impl Config {
     /// The largest message from a client in bytes, on every transport: a POST body beyond it gets
     /// 413, a WebSocket message beyond it closes the connection with 1009. Default: 1,000,000.
     /// (`maxHttpBufferSize` in the official server.)
+    #[doc(alias = "maxHttpBufferSize")]
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.settings.max_payload = bytes;
         self
     }
 
-    /// How many bytes may wait for one client before it counts as too slow and its session closes
-    /// with [`CloseReason::SlowClient`](crate::CloseReason::SlowClient). Default: 16 MiB. The
-    /// official server has no such limit.
+    /// How many bytes may wait for one client, with a charge of 64 for each message, before it
+    /// counts as too slow; see [`overflow`](Self::overflow). Default: 16 MiB. The official server
+    /// has no such limit.
+    ///
+    /// A single message always fits.
     pub fn max_queued(mut self, bytes: usize) -> Self {
-        self.max_queued = bytes;
+        self.queue.bytes = bytes;
+        self
+    }
+
+    /// How many messages may wait for one client before it counts as too slow; see
+    /// [`overflow`](Self::overflow). Default, and at most: 8,388,608, so that
+    /// [`max_queued`](Self::max_queued) decides.
+    pub fn max_queued_messages(mut self, count: usize) -> Self {
+        self.queue.messages = count;
+        self
+    }
+
+    /// What happens when something is sent to a client that is too slow. Default:
+    /// [`Overflow::Disconnect`].
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.queue.overflow = overflow;
+        self
+    }
+
+    /// How many bytes may be queued for a client when
+    /// [`SessionHandle::ready`](crate::SessionHandle::ready) lets a sender go on. Default: 64 KiB;
+    /// never more than half of [`max_queued`](Self::max_queued).
+    pub fn low_water(mut self, bytes: usize) -> Self {
+        self.queue.low_water = bytes;
         self
     }
 
@@ -165,9 +230,89 @@ impl Config {
         self
     }
 
+    /// A message that every session gets right behind the open packet: in the same poll response, or
+    /// as the next message of the WebSocket. Default: none.
+    ///
+    /// What a [`Connection`](crate::Connection) sends while it is made leaves behind this one.
+    ///
+    /// ```
+    /// use engineio::Config;
+    ///
+    /// let config = Config::default().initial_packet("welcome");
+    /// ```
+    #[doc(alias = "initialPacket")]
+    pub fn initial_packet(mut self, message: impl Into<Encoded>) -> Self {
+        self.initial_packet = Some(message.into());
+        self
+    }
+
     /// Cross-origin requests. Default: none; no header is sent and `OPTIONS` is an error.
     pub fn cors(mut self, cors: Cors) -> Self {
-        self.cors = Some(cors);
+        self.cors = CorsChoice::Always(cors);
+        self
+    }
+
+    /// Cross-origin requests, decided for each request. `None` sends no header and takes an
+    /// `OPTIONS` for what it is, an error; a failure refuses the request with
+    /// [`Middleware`](crate::ConnectionErrorKind::Middleware).
+    ///
+    /// ```
+    /// use engineio::{Config, Cors};
+    ///
+    /// # async fn is_customer(origin: &str) -> std::io::Result<bool> { Ok(true) }
+    /// let config = Config::default().cors_with(|request| {
+    ///     let origin = request.headers.get("origin").cloned();
+    ///     async move {
+    ///         let Some(origin) = origin else { return Ok(None) };
+    ///         let known = is_customer(origin.to_str().unwrap_or_default()).await?;
+    ///         Ok::<_, std::io::Error>(known.then(|| Cors::exact(origin).credentials(true)))
+    ///     }
+    /// });
+    /// ```
+    pub fn cors_with<F, Fut, E>(mut self, choose: F) -> Self
+    where
+        F: Fn(&request::Parts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<Cors>, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.cors = CorsChoice::Asked(Arc::new(move |request| {
+            let choice = choose(request);
+            Box::pin(async move { choice.await.map_err(|error| error.to_string()) })
+        }));
+        self
+    }
+
+    /// Adds a middleware: a function that sees every request of the engine before the engine does,
+    /// polls and posts included. Default: none.
+    ///
+    /// CORS comes first, then the middlewares in the order in which they were added. Each passes
+    /// the [`Exchange`] on, or ends it with a [`Halt`]. It sees no bodies; for those, put a tower
+    /// layer around the [`Server`](crate::Server).
+    ///
+    /// ```
+    /// use engineio::{Config, Halt};
+    /// use http::{HeaderValue, Response, StatusCode};
+    ///
+    /// # fn is_overloaded() -> bool { false }
+    /// let config = Config::default().middleware(async |mut exchange| {
+    ///     if is_overloaded() {
+    ///         let mut response = Response::new("come back later");
+    ///         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    ///         return Err(Halt::answer(response));
+    ///     }
+    ///     let node = HeaderValue::from_static("eu-1");
+    ///     exchange.response_headers.insert("x-node", node);
+    ///     Ok(exchange)
+    /// });
+    /// ```
+    #[doc(alias = "use")]
+    pub fn middleware<F, Fut>(mut self, middleware: F) -> Self
+    where
+        F: Fn(Exchange) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Exchange, Halt>> + Send + 'static,
+    {
+        let middleware = Arc::new(move |exchange| Box::pin(middleware(exchange)) as _);
+        self.middlewares.push(middleware);
         self
     }
 
@@ -178,8 +323,20 @@ impl Config {
     }
 
     /// Compression of poll responses; `None` is off. Default: on, from 1,024 bytes.
+    #[doc(alias = "httpCompression")]
     pub fn http_compression(mut self, compression: Option<HttpCompression>) -> Self {
         self.http_compression = compression;
+        self
+    }
+
+    /// Files that are handed out below the path: `<path><name>`, with or without a query, by `GET`
+    /// and `HEAD`. Default: none.
+    ///
+    /// The settings of [CORS](Self::cors) hold for them, the [middlewares](Self::middleware) do not
+    /// see them. With files, other names below the path get status 400 and code 0 from
+    /// [`Server::handle`](crate::Server::handle), as in the official server.
+    pub fn files(mut self, files: Files) -> Self {
+        self.files = files;
         self
     }
 
@@ -195,12 +352,44 @@ impl Config {
     ///     }
     /// });
     /// ```
+    #[doc(alias = "allowRequest")]
     pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
     where
         F: Fn(Arc<Handshake>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Refusal>> + Send + 'static,
     {
         self.allow_request = Some(Arc::new(move |handshake| Box::pin(allow(handshake))));
+        self
+    }
+
+    /// Makes the ids of sessions. Default: 20 characters from the operating system's random
+    /// generator.
+    ///
+    /// Whoever knows a session's id can poll and post in its client's place, so it must hold
+    /// something that nobody can guess. It has 1 to 128 of the characters that need no escape in a
+    /// URL: ASCII letters, digits and `-._~`, and also `:`.
+    ///
+    /// An error, an id with other characters, and one that another session has refuse the request
+    /// with [`IdGeneration`](crate::ConnectionErrorKind::IdGeneration).
+    ///
+    /// ```
+    /// use engineio::Config;
+    ///
+    /// # async fn next_id() -> std::io::Result<String> { Ok("1".to_owned()) }
+    /// let config = Config::default()
+    ///     .generate_id(async |_request| Ok::<_, std::io::Error>(format!("eu:{}", next_id().await?)));
+    /// ```
+    #[doc(alias = "generateId")]
+    pub fn generate_id<F, Fut, E>(mut self, generate: F) -> Self
+    where
+        F: Fn(Arc<Handshake>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.generate_id = Some(Arc::new(move |handshake| {
+            let id = generate(handshake);
+            Box::pin(async move { id.await.map_err(|error| error.to_string()) })
+        }));
         self
     }
 
@@ -233,6 +422,13 @@ impl Config {
     }
 }
 
+impl Config {
+    /// How long it takes at most to notice that a client is gone: both times of the heartbeat.
+    pub fn heartbeat(&self) -> Duration {
+        self.settings.ping_interval + self.settings.ping_timeout
+    }
+}
+
 /// Both times of the heartbeat together are a timer of the client, and JavaScript's timers end after
 /// 24.8 days.
 const LONGEST_BEAT: Duration = Duration::from_secs(12 * 24 * 60 * 60);
@@ -248,7 +444,7 @@ impl fmt::Debug for Config {
             .field("allow_upgrades", &self.allow_upgrades)
             .field("allow_eio3", &self.allow_eio3)
             .field("settings", &self.settings)
-            .field("max_queued", &self.max_queued)
+            .field("queue", &self.queue)
             .finish_non_exhaustive()
     }
 }

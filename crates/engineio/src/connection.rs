@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use engineio_proto::{CloseReason, Data};
+use engineio_proto::{CloseReason, Data, Packet, session::Transmit};
 
 use crate::{Handshake, SessionHandle};
 
@@ -42,6 +42,33 @@ pub trait Connection: Send + 'static {
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
+    }
+
+    /// The session has moved from polling to its WebSocket.
+    fn on_upgrade(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
+    }
+
+    /// A packet of the session has arrived, be it a message, a ping or a pong. It has not been
+    /// looked at: it may break a rule, and a message that waits for
+    /// [`poll_ready`](Self::poll_ready) comes to [`on_message`](Self::on_message) later.
+    ///
+    /// What a WebSocket says before the session has moved to it does not count.
+    fn on_packet(&mut self, packet: &Packet) {
+        let _ = packet;
+    }
+
+    /// A packet is about to be written: the open packet, a message, a ping, a pong, or a noop that
+    /// ends a poll.
+    #[doc(alias = "packetCreate")]
+    fn on_packet_create(&mut self, packet: &Transmit) {
+        let _ = packet;
+    }
+
+    /// All that was sent has been written: the transport has taken it, the client may not have got
+    /// it yet.
+    fn on_drain(&mut self, cx: &mut Context<'_>) {
+        let _ = cx;
     }
 
     /// The session has closed. Called exactly once.

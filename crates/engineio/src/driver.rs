@@ -5,33 +5,33 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use engineio_proto::{
-    CloseReason, Data, Violation, frame,
+    CloseReason, Data, Packet, Violation, frame,
     payload::{self, Framing},
     session::{Event, Lane, LaneChange, Session, Transmit},
 };
 use tokio::{sync::oneshot, time::Sleep};
 
 use crate::{
-    Connection, SessionHandle,
+    Acceptor, Connection, Server, SessionHandle, clock,
     mailbox::{Item, PollReply, Post},
-    sessions::{Departure, Sessions},
+    sessions::Departure,
     transport::websocket::{Incoming, WebSocket},
 };
 
 /// Moves one session: takes what its transports and its handle bring, lets [`Session`] decide,
 /// tells the [`Connection`], and writes what is to leave. One turn is always the same list; see
 /// [`turn`](Self::turn).
-pub(crate) struct Driver<C: Connection> {
+pub(crate) struct Driver<A: Acceptor> {
     session: Session,
-    connection: C,
+    connection: A::Connection,
     handle: SessionHandle,
-    sessions: Arc<Sessions>,
+    /// A session keeps its server alive.
+    server: Server<A>,
     /// The index of a JSONP client's callback.
     jsonp: Option<Box<str>>,
     max_packets: usize,
@@ -45,8 +45,10 @@ pub(crate) struct Driver<C: Connection> {
     items: VecDeque<Item>,
     sleep: Pin<Box<Sleep>>,
     reading_paused: bool,
+    /// Something was written of which the connection has not heard that it is gone.
+    draining: bool,
     stage: Stage,
-    /// While the session is leaving.
+    /// Once the session is leaving. The last field: the session is gone when all else is.
     departure: Option<Departure>,
 }
 
@@ -61,23 +63,23 @@ enum Stage {
 }
 
 /// What a driver is made of.
-pub(crate) struct Parts<C> {
+pub(crate) struct Parts<A: Acceptor> {
     pub(crate) session: Session,
-    pub(crate) connection: C,
+    pub(crate) connection: A::Connection,
     pub(crate) handle: SessionHandle,
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) server: Server<A>,
     pub(crate) jsonp: Option<Box<str>>,
     pub(crate) max_packets: usize,
     pub(crate) socket: Option<Box<WebSocket>>,
 }
 
-impl<C: Connection> Driver<C> {
-    pub(crate) fn new(parts: Parts<C>) -> Self {
+impl<A: Acceptor> Driver<A> {
+    pub(crate) fn new(parts: Parts<A>) -> Self {
         Self {
             session: parts.session,
             connection: parts.connection,
             handle: parts.handle,
-            sessions: parts.sessions,
+            server: parts.server,
             jsonp: parts.jsonp,
             max_packets: parts.max_packets,
             socket: parts.socket,
@@ -87,6 +89,7 @@ impl<C: Connection> Driver<C> {
             items: VecDeque::new(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             reading_paused: false,
+            draining: false,
             stage: Stage::Running,
             departure: None,
         }
@@ -94,7 +97,7 @@ impl<C: Connection> Driver<C> {
 
     /// One turn. `true` if there is more to do at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         // The socket before the mailbox: a client that finishes its upgrade and then polls has
         // done so in this order.
         let mut more = self.read_socket(cx, now);
@@ -124,6 +127,7 @@ impl<C: Connection> Driver<C> {
         // A poll that has just come is not watched yet.
         self.watch_poll(cx, now);
         more |= self.write_socket(cx, now);
+        self.tell_drained(cx);
         // A socket that has just come, or was left alone for a while, is not watched yet.
         more |= unread && self.socket.is_some();
         more |= self.reading_paused && !self.pause_reading(now);
@@ -160,7 +164,10 @@ impl<C: Connection> Driver<C> {
 
     fn take_frame(&mut self, data: Data, now: Instant) {
         let result = match frame::decode(data, self.handle.dialect()) {
-            Ok(packet) => self.session.handle_packet(Lane::Socket, packet, now),
+            Ok(packet) => {
+                self.show(Lane::Socket, &packet);
+                self.session.handle_packet(Lane::Socket, packet, now)
+            }
             Err(violation) => {
                 self.session.handle_violation(Lane::Socket, violation);
                 Err(violation)
@@ -256,7 +263,10 @@ impl<C: Connection> Driver<C> {
                 other => other,
             };
             match packet {
-                Ok(packet) => self.session.handle_packet(Lane::Polling, packet, now)?,
+                Ok(packet) => {
+                    self.show(Lane::Polling, &packet);
+                    self.session.handle_packet(Lane::Polling, packet, now)?;
+                }
                 Err(violation) => {
                     self.session.handle_violation(Lane::Polling, violation);
                     return Err(violation);
@@ -264,6 +274,13 @@ impl<C: Connection> Driver<C> {
             }
         }
         Ok(())
+    }
+
+    /// Shows the connection a packet of the session.
+    fn show(&mut self, from: Lane, packet: &Packet) {
+        if self.session.is_open() && self.session.lane() == from {
+            self.connection.on_packet(packet);
+        }
     }
 
     fn attach(&mut self, socket: Box<WebSocket>, now: Instant) {
@@ -309,7 +326,10 @@ impl<C: Connection> Driver<C> {
             }
             match self.session.poll_event() {
                 Some(Event::Message(data)) => self.connection.on_message(data, cx),
-                Some(Event::Upgraded) => self.handle.set_upgraded(),
+                Some(Event::Upgraded) => {
+                    self.handle.set_upgraded();
+                    self.connection.on_upgrade(cx);
+                }
                 Some(Event::Closed(reason)) => {
                     self.handle.set_closed();
                     self.connection.on_close(reason, cx);
@@ -323,14 +343,20 @@ impl<C: Connection> Driver<C> {
         let Some(items) = self.session.poll_body() else {
             return;
         };
+        let (mut plain, mut compress) = (false, false);
         for item in &items {
+            self.connection.on_packet_create(item);
             if let Transmit::Message(message) = item {
                 self.handle.credit(message);
+                plain |= !message.compresses();
+                compress |= message.compresses();
             }
         }
+        compress |= !plain;
+        self.draining = true;
         let body = payload::encode(&items, self.handle.dialect(), self.jsonp.as_deref());
         let delivered = match self.poll.take() {
-            Some(poll) => poll.send(PollReply::Body(body)).is_ok(),
+            Some(poll) => poll.send(PollReply::Body { body, compress }).is_ok(),
             None => false,
         };
         if !delivered {
@@ -350,12 +376,16 @@ impl<C: Connection> Driver<C> {
         let result = loop {
             let mut wrote = Ok(());
             while socket.has_room() && wrote.is_ok() {
-                wrote = match self.session.poll_frame() {
-                    None => break,
-                    Some(Transmit::Control(packet)) => {
-                        socket.write_text(frame::encode_control(&packet))
-                    }
-                    Some(Transmit::Message(message)) => {
+                let Some(item) = self.session.poll_frame() else {
+                    break;
+                };
+                if self.session.lane() == Lane::Socket {
+                    self.connection.on_packet_create(&item);
+                    self.draining = true;
+                }
+                wrote = match item {
+                    Transmit::Control(packet) => socket.write_text(frame::encode_control(&packet)),
+                    Transmit::Message(message) => {
                         self.handle.credit(&message);
                         socket.write(&message)
                     }
@@ -384,6 +414,15 @@ impl<C: Connection> Driver<C> {
         false
     }
 
+    /// Tells the connection when all that was sent is gone.
+    fn tell_drained(&mut self, cx: &mut Context<'_>) {
+        let flushed = self.socket.as_ref().is_none_or(|it| it.is_flushed());
+        if self.draining && flushed && self.session.is_open() && self.session.is_drained() {
+            self.draining = false;
+            self.connection.on_drain(cx);
+        }
+    }
+
     /// Lets the client post again once the application has caught up.
     fn answer_posts(&mut self, now: Instant) {
         if !self.posts.is_empty() && !self.pause_reading(now) {
@@ -407,7 +446,7 @@ impl<C: Connection> Driver<C> {
 
     /// The session is over: nobody finds it any more, and whoever waits for it is let go.
     fn leave(&mut self) {
-        self.departure = Some(self.sessions.depart(self.handle.sid()));
+        self.departure = Some(self.server.table().depart(self.handle.sid()));
         for item in self.handle.end() {
             if let Item::Socket(socket) = item {
                 close_alone(socket);
@@ -415,7 +454,7 @@ impl<C: Connection> Driver<C> {
         }
         self.poll = None;
         self.post_open = None;
-        self.answer_posts(Instant::now());
+        self.answer_posts(clock::now());
         // What an orderly close left in the socket's buffer has as long as the session had.
         let flushing = self.socket.as_ref().is_some_and(|it| !it.is_flushed())
             && matches!(
@@ -428,9 +467,17 @@ impl<C: Connection> Driver<C> {
             CLOSE_TIME
         };
         self.stage = Stage::Leaving {
-            deadline: Instant::now() + time,
+            deadline: clock::now() + time,
             flushing,
         };
+    }
+
+    /// Whether a session that is leaving must not be waited for any more.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.departure {
+            Some(departure) => departure.poll_cut(cx),
+            None => Poll::Pending,
+        }
     }
 
     fn poll_deadline(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
@@ -443,9 +490,9 @@ impl<C: Connection> Driver<C> {
 }
 
 /// Nothing in it is pinned in place.
-impl<C: Connection> Unpin for Driver<C> {}
+impl<A: Acceptor> Unpin for Driver<A> {}
 
-impl<C: Connection> Future for Driver<C> {
+impl<A: Acceptor> Future for Driver<A> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -454,6 +501,10 @@ impl<C: Connection> Future for Driver<C> {
             match this.stage {
                 Stage::Running => {
                     let more = this.turn(cx);
+                    if this.server.table().is_cut() && this.session.closed().is_none() {
+                        this.session.abort(CloseReason::ServerShuttingDown);
+                        continue;
+                    }
                     if this.session.closed().is_some() && !this.session.has_events() {
                         this.leave();
                         continue;
@@ -466,7 +517,7 @@ impl<C: Connection> Future for Driver<C> {
                     {
                         continue;
                     }
-                    if this.handle.mailbox().sleep(cx) {
+                    if this.handle.mailbox().sleep(this.handle.is_ready(), cx) {
                         return Poll::Pending;
                     }
                 }
@@ -480,22 +531,26 @@ impl<C: Connection> Future for Driver<C> {
                         None => true,
                     };
                     if flushing && this.socket.as_ref().is_some_and(|it| it.is_flushed()) {
-                        deadline = Instant::now() + CLOSE_TIME;
+                        deadline = clock::now() + CLOSE_TIME;
                         this.stage = Stage::Leaving {
                             deadline,
                             flushing: false,
                         };
                     }
-                    if !closed && this.poll_deadline(deadline, cx).is_pending() {
+                    if !closed
+                        && this.poll_cut(cx).is_pending()
+                        && this.poll_deadline(deadline, cx).is_pending()
+                    {
                         return Poll::Pending;
                     }
                     this.socket = None;
-                    this.departure = None;
                     this.stage = Stage::Settling;
                 }
                 Stage::Settling => {
-                    ready!(this.connection.poll_progress(cx));
-                    return Poll::Ready(());
+                    return match this.connection.poll_progress(cx) {
+                        Poll::Ready(()) => Poll::Ready(()),
+                        Poll::Pending => this.poll_cut(cx),
+                    };
                 }
             }
         }
@@ -505,10 +560,10 @@ impl<C: Connection> Future for Driver<C> {
     }
 }
 
-impl<C: Connection> Drop for Driver<C> {
+impl<A: Acceptor> Drop for Driver<A> {
     /// Also when the runtime goes down or the connection panicked: nobody may wait for ever.
     fn drop(&mut self) {
-        self.sessions.remove(self.handle.sid());
+        self.server.table().remove(self.handle.sid());
         self.handle.end();
     }
 }
@@ -535,9 +590,19 @@ const CLOSE_TIME: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::Handshake;
 
     struct Nothing;
+
+    impl Acceptor for Nothing {
+        type Connection = Nothing;
+        fn accept(&self, _: SessionHandle, _: Arc<Handshake>) -> Nothing {
+            Nothing
+        }
+    }
 
     impl Connection for Nothing {
         fn on_message(&mut self, _: Data, _: &mut Context<'_>) {}

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use http::StatusCode;
+use engineio_proto::{Version, query::Transport};
+use http::{HeaderMap, Method, StatusCode, request};
 use serde_json::{Value, json};
 
-/// A request that is refused, as the client and [`Config::on_connection_error`] are told.
+/// A request that is refused, as [`Config::on_connection_error`] is told.
 ///
 /// [`Config::on_connection_error`]: crate::Config::on_connection_error
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,31 +14,65 @@ use serde_json::{Value, json};
 pub struct ConnectionError {
     /// What is wrong.
     pub kind: ConnectionErrorKind,
-    /// Path and query of the request.
+    /// The method of the request.
+    pub method: Method,
+    /// Path and query of the request. They may hold the id of a living session, which nobody but
+    /// its client should know.
     pub url: String,
+    /// The headers of the request, cookies and credentials among them.
+    pub headers: HeaderMap,
 }
 
-/// What is wrong with a request. Codes and texts are the official server's.
+impl ConnectionError {
+    pub(crate) fn new(kind: ConnectionErrorKind, request: &request::Parts) -> Self {
+        let url = request.uri.path_and_query().map_or("", |it| it.as_str());
+        Self {
+            kind,
+            method: request.method.clone(),
+            url: url.to_owned(),
+            headers: request.headers.clone(),
+        }
+    }
+}
+
+/// What is wrong with a request. Codes, texts and names are the official server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionErrorKind {
-    /// Code 0: no transport of this name is served.
+    /// Code 0: no transport of this name is served; the name, if there is one.
     UnknownTransport(Option<String>),
     /// Code 1: no session has this id.
     UnknownSid(String),
     /// Code 2: a method that does not go with the request.
     BadHandshakeMethod(String),
     /// Code 3: the session is on another transport.
-    TransportMismatch,
-    /// Code 3: a WebSocket was asked for, but not in the way of RFC 6455.
+    TransportMismatch {
+        /// That of the request.
+        transport: Transport,
+        /// That of the session.
+        previous: Transport,
+    },
+    /// Code 3: a WebSocket was asked for, but not in the way of RFC 6455; what is wrong.
     TransportHandshake(&'static str),
     /// Code 3: the session was opened with another protocol version.
-    ProtocolMismatch,
-    /// Code 3: the `Origin` header is not text.
-    InvalidOrigin,
+    ProtocolMismatch {
+        /// That of the request, as it stands in it.
+        protocol: String,
+        /// That of the session.
+        previous: Version,
+    },
+    /// Code 3: the `Origin` header is not text; its readable part.
+    InvalidOrigin(String),
+    /// Code 3: [`Config::generate_id`](crate::Config::generate_id) failed, or made an id that cannot
+    /// be used; what was wrong with it.
+    IdGeneration(String),
+    /// Code 3: refused by a [middleware](crate::Config::middleware), or by the failure of
+    /// [`Config::cors_with`](crate::Config::cors_with); with the error.
+    Middleware(String),
     /// Code 4: refused by [`Config::allow_request`](crate::Config::allow_request).
     Forbidden(Value),
-    /// Code 5: nobody speaks this protocol version, or it is not allowed.
+    /// Code 5: nobody speaks this protocol version, or it is not allowed; the version as it stands
+    /// in the request, if there is one.
     UnsupportedProtocol(Option<String>),
     /// No new sessions: the server is being closed. Status 503.
     ShuttingDown,
@@ -50,10 +85,12 @@ impl ConnectionErrorKind {
             Self::UnknownTransport(_) => 0,
             Self::UnknownSid(_) => 1,
             Self::BadHandshakeMethod(_) => 2,
-            Self::TransportMismatch
+            Self::TransportMismatch { .. }
             | Self::TransportHandshake(_)
-            | Self::ProtocolMismatch
-            | Self::InvalidOrigin
+            | Self::ProtocolMismatch { .. }
+            | Self::InvalidOrigin(_)
+            | Self::IdGeneration(_)
+            | Self::Middleware(_)
             | Self::ShuttingDown => 3,
             Self::Forbidden(_) => 4,
             Self::UnsupportedProtocol(_) => 5,
@@ -69,59 +106,119 @@ impl ConnectionErrorKind {
         }
     }
 
-    /// The body: `{"code":0,"message":"Transport unknown"}`.
-    pub(crate) fn body(&self) -> String {
-        let message = match self {
+    /// What the client is told: a text, or whatever JSON value a
+    /// [`Refusal`](crate::Refusal) has.
+    pub fn message(&self) -> Value {
+        match self {
             Self::UnknownTransport(_) => json!("Transport unknown"),
             Self::UnknownSid(_) => json!("Session ID unknown"),
             Self::BadHandshakeMethod(_) => json!("Bad handshake method"),
-            Self::TransportMismatch
+            Self::TransportMismatch { .. }
             | Self::TransportHandshake(_)
-            | Self::ProtocolMismatch
-            | Self::InvalidOrigin => json!("Bad request"),
+            | Self::ProtocolMismatch { .. }
+            | Self::InvalidOrigin(_)
+            | Self::IdGeneration(_)
+            | Self::Middleware(_) => json!("Bad request"),
             Self::Forbidden(message) => message.clone(),
             Self::UnsupportedProtocol(_) => json!("Unsupported protocol version"),
             Self::ShuttingDown => json!("Server shutting down"),
-        };
-        format!(r#"{{"code":{},"message":{message}}}"#, self.code())
+        }
+    }
+
+    /// What led to it, as the official server's `connection_error` has it: a JSON object.
+    ///
+    /// ```
+    /// use engineio::{ConnectionErrorKind, Transport};
+    /// use serde_json::json;
+    ///
+    /// let kind = ConnectionErrorKind::TransportMismatch {
+    ///     transport: Transport::Polling,
+    ///     previous: Transport::WebSocket,
+    /// };
+    /// let context = json!({
+    ///     "name": "TRANSPORT_MISMATCH",
+    ///     "transport": "polling",
+    ///     "previousTransport": "websocket",
+    /// });
+    /// assert_eq!(kind.context(), context);
+    /// ```
+    pub fn context(&self) -> Value {
+        match self {
+            Self::UnknownTransport(transport) => json!({ "transport": transport }),
+            Self::UnknownSid(sid) => json!({ "sid": sid }),
+            Self::BadHandshakeMethod(method) => json!({ "method": method }),
+            Self::TransportMismatch {
+                transport,
+                previous,
+            } => json!({
+                "name": "TRANSPORT_MISMATCH",
+                "transport": transport.name(),
+                "previousTransport": previous.name(),
+            }),
+            Self::TransportHandshake(error) => {
+                json!({ "name": "TRANSPORT_HANDSHAKE_ERROR", "error": error })
+            }
+            Self::ProtocolMismatch { protocol, previous } => json!({
+                "name": "PROTOCOL_MISMATCH",
+                "protocol": protocol,
+                "previousProtocol": previous.number(),
+            }),
+            Self::InvalidOrigin(origin) => json!({ "name": "INVALID_ORIGIN", "origin": origin }),
+            Self::IdGeneration(error) => json!({ "name": "ID_GENERATION_ERROR", "error": error }),
+            Self::Middleware(error) => json!({ "name": "MIDDLEWARE_FAILURE", "error": error }),
+            Self::Forbidden(message) => json!({ "message": message }),
+            Self::UnsupportedProtocol(protocol) => json!({ "protocol": protocol }),
+            Self::ShuttingDown => json!({ "name": "SHUTTING_DOWN" }),
+        }
+    }
+
+    /// The body: `{"code":0,"message":"Transport unknown"}`.
+    pub(crate) fn body(&self) -> String {
+        let (code, message) = (self.code(), self.message());
+        format!(r#"{{"code":{code},"message":{message}}}"#)
+    }
+}
+
+impl fmt::Display for ConnectionErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownTransport(Some(name)) => write!(f, "transport {name:?} is not served"),
+            Self::UnknownTransport(None) => f.write_str("the query names no transport"),
+            Self::UnknownSid(_) => {
+                f.write_str("no session has this id: it has closed, or it lives in another process")
+            }
+            Self::BadHandshakeMethod(method) => {
+                write!(f, "method {method} does not go with this request")
+            }
+            Self::TransportMismatch { previous, .. } => {
+                write!(
+                    f,
+                    "the session is on another transport, {}",
+                    previous.name()
+                )
+            }
+            Self::TransportHandshake(what) => write!(f, "not a WebSocket handshake: {what}"),
+            Self::ProtocolMismatch { protocol, previous } => write!(
+                f,
+                "protocol version {protocol:?} in a session of version {}",
+                previous.number()
+            ),
+            Self::InvalidOrigin(origin) => write!(f, "the Origin header is not text: {origin:?}"),
+            Self::IdGeneration(error) => write!(f, "no session id: {error}"),
+            Self::Middleware(error) => write!(f, "refused by a middleware: {error}"),
+            Self::Forbidden(message) => write!(f, "refused by allow_request: {message}"),
+            Self::UnsupportedProtocol(version) => {
+                let version = version.as_deref().unwrap_or_default();
+                write!(f, "protocol version {version:?} is not served")
+            }
+            Self::ShuttingDown => f.write_str("the server is being closed"),
+        }
     }
 }
 
 impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            ConnectionErrorKind::UnknownTransport(Some(name)) => {
-                write!(f, "transport {name:?} is not served")
-            }
-            ConnectionErrorKind::UnknownTransport(None) => {
-                f.write_str("the query names no transport")
-            }
-            ConnectionErrorKind::UnknownSid(_) => {
-                f.write_str("no session has this id: it has closed, or it lives in another process")
-            }
-            ConnectionErrorKind::BadHandshakeMethod(method) => {
-                write!(f, "method {method} does not go with this request")
-            }
-            ConnectionErrorKind::TransportMismatch => {
-                f.write_str("the session is on another transport")
-            }
-            ConnectionErrorKind::TransportHandshake(what) => {
-                write!(f, "not a WebSocket handshake: {what}")
-            }
-            ConnectionErrorKind::ProtocolMismatch => {
-                f.write_str("the session was opened with another protocol version")
-            }
-            ConnectionErrorKind::InvalidOrigin => f.write_str("the Origin header is not text"),
-            ConnectionErrorKind::Forbidden(message) => {
-                write!(f, "refused by allow_request: {message}")
-            }
-            ConnectionErrorKind::UnsupportedProtocol(version) => write!(
-                f,
-                "protocol version {:?} is not served",
-                version.as_deref().unwrap_or_default()
-            ),
-            ConnectionErrorKind::ShuttingDown => f.write_str("the server is being closed"),
-        }
+        self.kind.fmt(f)
     }
 }
 

@@ -3,15 +3,21 @@
 use std::{
     collections::VecDeque,
     fmt,
+    future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use engineio_proto::{CloseReason, Dialect, Encoded, Sid, Version, query::Transport};
 
-use crate::mailbox::{Item, Mailbox};
+use crate::{
+    Overflow,
+    backlog::{Backlog, Limits, Traffic},
+    mailbox::{Item, Mailbox},
+};
 
 /// A session as everybody but its driver sees it. Cloning is one reference count; any thread may
 /// send at any time.
@@ -31,12 +37,14 @@ struct Shared {
     sid: Sid,
     dialect: Dialect,
     mailbox: Mailbox,
-    /// Bytes of messages that were sent and have not left, with a charge for each message.
-    queued: AtomicUsize,
-    max_queued: usize,
+    backlog: Backlog,
+    traffic: Arc<Traffic>,
+    dropped: AtomicU32,
+    dropped_volatile: AtomicU32,
     /// The transport could take a message right now.
     writable: AtomicBool,
     on_websocket: AtomicBool,
+    upgraded: AtomicBool,
     /// A POST is being read.
     posting: AtomicBool,
     overflown: AtomicBool,
@@ -44,15 +52,23 @@ struct Shared {
 }
 
 impl SessionHandle {
-    pub(crate) fn new(sid: Sid, dialect: Dialect, transport: Transport, max_queued: usize) -> Self {
+    pub(crate) fn new(
+        sid: Sid,
+        dialect: Dialect,
+        transport: Transport,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         Self(Arc::new(Shared {
             sid,
             dialect,
             mailbox: Mailbox::default(),
-            queued: AtomicUsize::new(0),
-            max_queued,
+            backlog: Backlog::default(),
+            traffic,
+            dropped: AtomicU32::new(0),
+            dropped_volatile: AtomicU32::new(0),
             writable: AtomicBool::new(false),
             on_websocket: AtomicBool::new(transport == Transport::WebSocket),
+            upgraded: AtomicBool::new(false),
             posting: AtomicBool::new(false),
             overflown: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -65,7 +81,8 @@ impl SessionHandle {
             Version::V3 => Dialect::V3,
             Version::V4 => Dialect::V4,
         };
-        Self::new(sid, dialect, Transport::WebSocket, usize::MAX)
+        let traffic = Arc::new(Traffic::new(Limits::NONE));
+        Self::new(sid, dialect, Transport::WebSocket, traffic)
     }
 
     /// The session id. It authenticates the client: do not show it to others.
@@ -74,6 +91,7 @@ impl SessionHandle {
     }
 
     /// The protocol version.
+    #[doc(alias = "protocol")]
     pub fn version(&self) -> Version {
         self.0.dialect.version
     }
@@ -87,19 +105,27 @@ impl SessionHandle {
         }
     }
 
+    /// Whether the session has moved from polling to a WebSocket. One that was opened by a WebSocket
+    /// has nowhere to move.
+    pub fn upgraded(&self) -> bool {
+        self.0.upgraded.load(Ordering::Acquire)
+    }
+
     /// Queues a message. It leaves in the order of the calls, whatever transport is in use by
     /// then. Once the session has closed this does nothing.
     ///
-    /// If more is queued than [`Config::max_queued`](crate::Config::max_queued), the message is
-    /// dropped and the session closes with [`CloseReason::SlowClient`].
+    /// If more is queued than [`Config::max_queued`](crate::Config::max_queued) or
+    /// [`Config::max_queued_messages`](crate::Config::max_queued_messages), the message is dropped,
+    /// and [`Config::overflow`](crate::Config::overflow) says what becomes of the session. To wait
+    /// in place of that, see [`ready`](Self::ready).
     pub fn send(&self, message: impl Into<Encoded>) {
         if self.is_closed() {
             return;
         }
         let message = message.into();
-        if self.charge(&message)
-            && let Err(Item::Send(message)) = self.0.mailbox.push(Item::Send(message))
-        {
+        if !self.0.backlog.add_within(&message, &self.0.traffic.limits) {
+            self.overflow();
+        } else if let Err(Item::Send(message)) = self.0.mailbox.push(Item::Send(message)) {
             self.credit(&message);
         }
     }
@@ -107,17 +133,44 @@ impl SessionHandle {
     /// Queues a message only if the transport could take it right now: a WebSocket that has
     /// written all before it, or a poll that waits. Returns whether it was queued.
     pub fn send_volatile(&self, message: impl Into<Encoded>) -> bool {
-        if !self.is_writable() {
-            return false;
-        }
-        let message = message.into();
-        let cost = cost(&message);
-        self.0.queued.fetch_add(cost, Ordering::Relaxed);
-        let sent = self.0.mailbox.push_if_empty(Item::Send(message)).is_ok();
-        if !sent {
-            self.0.queued.fetch_sub(cost, Ordering::Relaxed);
+        let sent = self.is_writable() && {
+            let message = message.into();
+            // Counted before the driver can have it.
+            self.0.backlog.add(&message);
+            match self.0.mailbox.push_if_empty(Item::Send(message)) {
+                Err(Item::Send(message)) => {
+                    self.credit(&message);
+                    false
+                }
+                _ => true,
+            }
+        };
+        if !sent && !self.is_closed() {
+            let order = Ordering::Relaxed;
+            self.0.dropped_volatile.fetch_add(1, order);
+            self.0.traffic.dropped_volatile.fetch_add(1, order);
         }
         sent
+    }
+
+    /// Waits until little enough is queued that a sender should go on: at most
+    /// [`Config::low_water`](crate::Config::low_water) bytes, and half of the messages that may be.
+    /// Returns whether the session is still open.
+    ///
+    /// Whoever sends much waits for it before each message, and never meets the limits.
+    ///
+    /// ```
+    /// # async fn run(session: engineio::SessionHandle, rows: Vec<String>) {
+    /// for row in rows {
+    ///     if !session.ready().await {
+    ///         break;
+    ///     }
+    ///     session.send(&*row);
+    /// }
+    /// # }
+    /// ```
+    pub async fn ready(&self) -> bool {
+        poll_fn(|cx| self.poll_ready(cx)).await
     }
 
     /// Closes the session: what is queued still leaves if the client takes it in time, then the
@@ -127,18 +180,35 @@ impl SessionHandle {
     }
 
     /// Whether the transport could take a message right now.
+    #[doc(alias = "writable")]
     pub fn is_writable(&self) -> bool {
         self.0.writable.load(Ordering::Acquire)
     }
 
     /// Whether the session has closed or is closing: whatever is sent now is dropped.
+    #[doc(alias = "readyState")]
     pub fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::Acquire)
     }
 
     /// Bytes of messages that were sent and have not left yet, with a small charge for each.
     pub fn queued(&self) -> usize {
-        self.0.queued.load(Ordering::Relaxed)
+        self.0.backlog.bytes()
+    }
+
+    /// Messages that were sent and have not left yet.
+    pub fn queued_messages(&self) -> usize {
+        self.0.backlog.messages()
+    }
+
+    /// Messages that were dropped because too much was queued.
+    pub fn dropped(&self) -> u32 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Volatile messages that were dropped because the transport could not take them at once.
+    pub fn dropped_volatile(&self) -> u32 {
+        self.0.dropped_volatile.load(Ordering::Relaxed)
     }
 
     /// Takes the messages that were sent and not driven out yet. For tests of upper layers, with
@@ -181,47 +251,54 @@ impl SessionHandle {
     pub(crate) fn set_closed(&self) {
         self.set_writable(false);
         self.0.closed.store(true, Ordering::Release);
+        self.0.mailbox.release();
     }
 
     /// There is no driver any more: nothing is taken, and what is still queued will never leave.
     pub(crate) fn end(&self) -> VecDeque<Item> {
         let items = self.0.mailbox.close();
         self.set_closed();
-        self.0.queued.store(0, Ordering::Relaxed);
+        self.0.backlog.forget();
         items
     }
 
     pub(crate) fn set_upgraded(&self) {
         self.0.on_websocket.store(true, Ordering::Release);
+        self.0.upgraded.store(true, Ordering::Release);
     }
 
     /// A message has left, or will never leave.
     pub(crate) fn credit(&self, message: &Encoded) {
-        let cost = cost(message);
-        let less = |queued: usize| Some(queued.saturating_sub(cost));
-        let order = Ordering::Relaxed;
-        let _ = self.0.queued.fetch_update(order, order, less);
+        self.0.backlog.remove(message);
     }
 
-    /// Counts a message; `false` if it would be too much.
-    fn charge(&self, message: &Encoded) -> bool {
-        let cost = cost(message);
-        let before = self.0.queued.fetch_add(cost, Ordering::Relaxed);
-        // A single message always fits, however large: only a queue can be too long.
-        if before > 0 && before.saturating_add(cost) > self.0.max_queued {
-            self.0.queued.fetch_sub(cost, Ordering::Relaxed);
-            if !self.0.overflown.swap(true, Ordering::Relaxed) {
-                let _ = self.0.mailbox.push(Item::Overflow);
+    /// Whether those who wait for [`ready`](Self::ready) need to wait no longer.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_closed() || self.0.backlog.is_low(&self.0.traffic.limits)
+    }
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        if !self.is_ready() {
+            // What the driver takes after this it tells; what it took before is seen below.
+            self.0.mailbox.wait(cx);
+            if !self.is_ready() {
+                return Poll::Pending;
             }
-            return false;
         }
-        true
+        Poll::Ready(!self.is_closed())
     }
-}
 
-/// A queue of empty messages takes memory too.
-fn cost(message: &Encoded) -> usize {
-    message.len() + 64
+    /// A message was dropped because too much is queued.
+    fn overflow(&self) {
+        let order = Ordering::Relaxed;
+        let traffic = &self.0.traffic;
+        self.0.dropped.fetch_add(1, order);
+        traffic.dropped.fetch_add(1, order);
+        if traffic.limits.overflow == Overflow::Disconnect && !self.0.overflown.swap(true, order) {
+            traffic.slow_clients.fetch_add(1, order);
+            let _ = self.0.mailbox.push(Item::Overflow);
+        }
+    }
 }
 
 impl fmt::Debug for SessionHandle {
@@ -246,11 +323,19 @@ mod tests {
 
     #[test]
     fn a_queue_over_the_limit_takes_no_more() {
-        let handle = SessionHandle::new(Sid::from("a"), Dialect::V4, Transport::WebSocket, 200);
+        let limits = Limits {
+            bytes: 200,
+            ..Limits::NONE
+        };
+        let traffic = Arc::new(Traffic::new(limits));
+        let sid = Sid::from("a");
+        let handle = SessionHandle::new(sid, Dialect::V4, Transport::WebSocket, traffic);
         handle.send("1");
         handle.send("2");
         handle.send("3");
         handle.send("4");
+        assert_eq!(handle.dropped(), 1);
+        assert_eq!(handle.queued_messages(), 3);
         assert_eq!(handle.take_sent().len(), 3);
         assert_eq!(handle.queued(), 0);
     }
@@ -262,6 +347,7 @@ mod tests {
         handle.set_writable(true);
         assert!(handle.send_volatile("2"));
         assert!(!handle.send_volatile("3"));
+        assert_eq!(handle.dropped_volatile(), 2);
         assert_eq!(handle.take_sent().len(), 1);
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::SystemTime};
 
 use engineio_proto::Version;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, header, request};
 
 /// Where a request came from. Whoever accepts the connection puts it into the request's
 /// extensions; [`serve`](crate::serve()) does.
@@ -55,10 +55,11 @@ pub struct Handshake {
     peer: Option<Peer>,
     time: SystemTime,
     protocol: Version,
+    extensions: Extensions,
 }
 
 impl Handshake {
-    pub(crate) fn new(parts: &request::Parts, protocol: Version) -> Self {
+    pub(crate) fn new(parts: &request::Parts, protocol: Version, extensions: Extensions) -> Self {
         let mut headers = Vec::with_capacity(512);
         for (name, value) in &parts.headers {
             headers.extend_from_slice(name.as_str().as_bytes());
@@ -74,6 +75,7 @@ impl Handshake {
             peer: parts.extensions.get::<Peer>().copied(),
             time: SystemTime::now(),
             protocol,
+            extensions,
         }
     }
 
@@ -121,6 +123,7 @@ impl Handshake {
     }
 
     /// Address of the TCP peer, if whoever accepted the connection said so (see [`Peer`]).
+    #[doc(alias = "remoteAddress")]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peer.map(|peer| peer.addr)
     }
@@ -145,6 +148,12 @@ impl Handshake {
         self.protocol
     }
 
+    /// What [middlewares](crate::Config::middleware) have put into
+    /// [`Exchange::extensions`](crate::Exchange::extensions).
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
     fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut fields = self.headers.split(|byte| *byte == 0);
         std::iter::from_fn(move || fields.next().zip(fields.next()))
@@ -165,7 +174,7 @@ mod tests {
             .body(())
             .unwrap();
         let (parts, ()) = request.into_parts();
-        let handshake = Handshake::new(&parts, Version::V4);
+        let handshake = Handshake::new(&parts, Version::V4, Extensions::new());
         assert_eq!(handshake.headers(), parts.headers);
         assert_eq!(handshake.header("cookie"), Some("a=b"));
         assert_eq!(handshake.header("x-two"), Some("1"));

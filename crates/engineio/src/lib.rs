@@ -44,6 +44,8 @@
 //! None. Both protocol versions and both transports are served at run time.
 #![forbid(unsafe_code)]
 
+mod backlog;
+mod clock;
 mod config;
 mod connection;
 mod driver;
@@ -53,20 +55,27 @@ mod handshake;
 mod http;
 mod layer;
 mod mailbox;
+mod middleware;
 mod serve;
 mod server;
 mod sessions;
 mod transport;
 
 pub use self::http::{
-    Cookie, Cors, HttpCompression, InvalidCookie, Priority, SameSite, response::ResponseBody,
+    Cookie, Cors, File, Files, HttpCompression, InvalidCookie, Priority, SameSite,
+    response::ResponseBody,
 };
+pub use backlog::{Overflow, Stats};
 pub use config::{Config, Refusal};
 pub use connection::{Acceptor, Connection};
-pub use engineio_proto::{CloseReason, Data, Encoded, Sid, Str, Version, query::Transport};
+pub use engineio_proto::{
+    CloseReason, Data, Encoded, Packet, PacketKind, Sid, Str, Version, query::Transport,
+    session::Transmit,
+};
 pub use error::{ConnectionError, ConnectionErrorKind};
 pub use handle::SessionHandle;
 pub use handshake::{Handshake, Peer};
 pub use layer::{EngineLayer, EngineService};
+pub use middleware::{Exchange, Halt};
 pub use serve::{Serve, serve};
-pub use server::Server;
+pub use server::{Closed, Server, WeakServer};

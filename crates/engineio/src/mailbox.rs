@@ -41,7 +41,11 @@ pub(crate) enum Item {
 /// The answer to a GET. A dropped sender means that the session is gone.
 #[derive(Debug)]
 pub(crate) enum PollReply {
-    Body(payload::Body),
+    Body {
+        body: payload::Body,
+        /// Something in it is worth the work.
+        compress: bool,
+    },
     Refused(Violation),
 }
 
@@ -64,7 +68,25 @@ struct State {
     items: VecDeque<Item>,
     /// Set while the reader sleeps; taken by whoever wakes it.
     sleeper: Option<Waker>,
+    /// Senders that wait until less is queued. Few sessions ever have one.
+    waiters: Option<Box<Waiters>>,
     closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Waiters(Vec<Waker>);
+
+impl Waiters {
+    fn add(&mut self, waker: &Waker) {
+        // One task may ask again and again.
+        if !self.0.iter().any(|it| it.will_wake(waker)) {
+            self.0.push(waker.clone());
+        }
+    }
+
+    fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
 }
 
 impl Mailbox {
@@ -99,16 +121,28 @@ impl Mailbox {
     }
 
     /// The reader is about to sleep: `true` if nothing is waiting, and then the next push wakes it.
-    pub(crate) fn sleep(&self, cx: &mut Context<'_>) -> bool {
+    /// If `ready`, senders that [wait](Self::wait) may go on.
+    pub(crate) fn sleep(&self, ready: bool, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
-        if !state.items.is_empty() {
-            return false;
+        let waiters = state.waiters.take_if(|_| ready);
+        let sleeps = state.items.is_empty();
+        if sleeps {
+            match &mut state.sleeper {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
         }
-        match &mut state.sleeper {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+        drop(state);
+        if let Some(waiters) = waiters {
+            waiters.wake();
         }
-        true
+        sleeps
+    }
+
+    /// A sender is to be woken when the reader next sleeps and is ready for more.
+    pub(crate) fn wait(&self, cx: &mut Context<'_>) {
+        let waiters = &mut self.lock().waiters;
+        waiters.get_or_insert_default().add(cx.waker());
     }
 
     /// Nothing is taken any more; what is still here comes back.
@@ -117,6 +151,14 @@ impl Mailbox {
         state.closed = true;
         state.sleeper = None;
         mem::take(&mut state.items)
+    }
+
+    /// Lets all senders go that wait.
+    pub(crate) fn release(&self) {
+        let waiters = self.lock().waiters.take();
+        if let Some(waiters) = waiters {
+            waiters.wake();
+        }
     }
 
     /// A panic cannot happen under this lock, so a poisoned one is as good as any.
@@ -149,7 +191,7 @@ mod tests {
     #[test]
     fn items_are_small() {
         assert!(size_of::<Item>() <= 16, "{}", size_of::<Item>());
-        assert!(size_of::<Mailbox>() <= 64, "{}", size_of::<Mailbox>());
+        assert!(size_of::<Mailbox>() <= 72, "{}", size_of::<Mailbox>());
     }
 
     #[test]
@@ -159,11 +201,11 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let mailbox = Mailbox::default();
         mailbox.push(Item::Overflow).unwrap();
-        assert!(!mailbox.sleep(&mut cx));
+        assert!(!mailbox.sleep(true, &mut cx));
         let mut items = VecDeque::new();
         mailbox.take(&mut items);
         assert_eq!(items.len(), 1);
-        assert!(mailbox.sleep(&mut cx));
+        assert!(mailbox.sleep(true, &mut cx));
         mailbox.push(Item::Overflow).unwrap();
         mailbox.push(Item::Overflow).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);

@@ -25,6 +25,7 @@ use crate::Peer;
 /// own, each request with its [`Peer`] among its extensions.
 ///
 /// ```no_run
+/// use std::time::Duration;
 /// use engineio::{Config, Server};
 /// # struct Echo;
 /// # struct EchoConnection(engineio::SessionHandle);
@@ -40,8 +41,11 @@ use crate::Peer;
 /// # async fn run() -> std::io::Result<()> {
 /// let server = Server::new(Config::default(), Echo);
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-/// engineio::serve(listener, server)
-///     .with_graceful_shutdown(async { tokio::signal::ctrl_c().await.unwrap_or_default() })
+/// engineio::serve(listener, server.clone())
+///     .with_graceful_shutdown(async move {
+///         let _ = tokio::signal::ctrl_c().await;
+///         server.close(Duration::from_secs(10)).await;
+///     })
 ///     .await
 /// # }
 /// ```
@@ -62,10 +66,12 @@ pub struct Serve<S> {
 }
 
 impl<S> Serve<S> {
-    /// Stops accepting when the signal completes, lets the requests in progress end, and returns.
+    /// Stops accepting when the signal completes, lets the requests in progress end, for three
+    /// seconds at most, and returns.
     ///
     /// Sessions are not HTTP requests: close them with [`Server::close`](crate::Server::close)
-    /// inside the signal, which also ends the polls that wait.
+    /// inside the signal, which also answers the polls that wait. Until the signal completes
+    /// clients can fetch what is left for them, and new ones hear that the server is shutting down.
     pub fn with_graceful_shutdown<F>(mut self, signal: F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,

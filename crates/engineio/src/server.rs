@@ -1,13 +1,15 @@
 //! The server: requests in, sessions and responses out.
 
 use std::{
+    borrow::Cow,
     error::Error,
     fmt,
     future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,20 +19,24 @@ use engineio_proto::{
     query::Transport,
     session::{Lane, Session, Settings},
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 
 use crate::{
-    Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Handshake, HttpCompression,
-    SessionHandle,
-    driver::{Driver, Parts, close_alone},
+    Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Cors, Exchange, File, Halt,
+    Handshake, HttpCompression, SessionHandle, Stats,
+    backlog::Traffic,
+    clock,
+    config::CorsChoice,
+    driver::{self, Driver, close_alone},
     http::{
         body::{self, ReadError},
         response::{self, ResponseBody},
     },
     mailbox::{Item, PollReply, Post},
+    middleware::Cause,
     sessions::Sessions,
     transport::websocket::{self, WebSocket},
 };
@@ -48,6 +54,7 @@ struct Inner<A> {
     config: Config,
     settings: Arc<Settings>,
     sessions: Arc<Sessions>,
+    traffic: Arc<Traffic>,
 }
 
 impl<A: Acceptor> Server<A> {
@@ -59,62 +66,45 @@ impl<A: Acceptor> Server<A> {
         Self(Arc::new(Inner {
             acceptor,
             settings: Arc::new(config.settings),
+            traffic: Arc::new(Traffic::new(config.queue)),
             config,
             sessions: Arc::default(),
         }))
     }
 
-    /// Whether a request belongs to this server: its path is the [configured](Config::path) one.
+    /// Whether a request belongs to this server: its path is the [configured](Config::path) one, or
+    /// that of one of its [files](Config::files).
     pub fn is_for<B>(&self, request: &Request<B>) -> bool {
-        request.uri().path() == &*self.0.config.path
+        match self.target(request.uri().path()) {
+            Target::Engine | Target::File(_) => true,
+            Target::Unknown | Target::Elsewhere => false,
+        }
     }
 
     /// Answers a request. Never fails: whatever is wrong with it becomes a response.
     ///
     /// WebSocket needs the connection to be served with upgrades, as [`serve`](crate::serve())
     /// does and hyper's `with_upgrades`.
+    #[doc(alias("handleRequest", "handleUpgrade"))]
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        if !self.is_for(&request) {
-            return response::empty(StatusCode::NOT_FOUND);
-        }
-        let (mut parts, body) = request.into_parts();
-        let cors = self.0.config.cors.as_ref();
-        if let Some(preflight) = cors.and_then(|it| it.preflight(&parts.method, &parts.headers)) {
-            return preflight.map(ResponseBody::new);
-        }
-        let mut body = Box::pin(body);
-        let mut response = match self.route(&mut parts, &mut body).await {
-            Ok(mut response) => {
-                if let Some(hook) = &self.0.config.on_headers
-                    && (response.status().is_success()
-                        || response.status() == StatusCode::SWITCHING_PROTOCOLS)
-                {
-                    hook(response.headers_mut(), &parts);
-                }
-                response
-            }
-            Err(kind) => {
-                let response = response::error(&kind);
-                let url = parts.uri.path_and_query().map_or("", |it| it.as_str());
-                let error = ConnectionError {
-                    kind,
-                    url: url.to_owned(),
-                };
-                // Without the URL, which may hold the id of a living session.
-                tracing::debug!(%error, "refused");
-                if let Some(hook) = &self.0.config.on_connection_error {
-                    hook(&error);
-                }
-                response
-            }
+        let target = match self.target(request.uri().path()) {
+            Target::Elsewhere => return response::empty(StatusCode::NOT_FOUND),
+            target => target,
         };
-        if let Some(cors) = cors {
-            cors.headers(&parts.headers, response.headers_mut());
-        }
+        let (request, body) = request.into_parts();
+        let mut exchange = Exchange::new(request);
+        let mut body = Box::pin(body);
+        let response = match self.cors(&exchange.request).await {
+            Ok(cors) => {
+                self.answer_across_origins(cors, target, &mut exchange, &mut body)
+                    .await
+            }
+            Err(kind) => self.refuse(kind, &exchange.request),
+        };
         if !body.is_end_stream() {
             body::discard(body);
         }
@@ -122,17 +112,73 @@ impl<A: Acceptor> Server<A> {
     }
 
     /// How many sessions there are.
+    #[doc(alias = "clientsCount")]
     pub fn sessions(&self) -> usize {
         self.0.sessions.len()
     }
 
-    /// Closes all sessions and refuses new ones: what is queued still leaves, then the clients are
-    /// told. Returns when all are gone, or after `grace`, whatever comes first.
-    pub async fn close(&self, grace: Duration) {
-        for session in self.0.sessions.begin_closing() {
+    /// Numbers for whoever watches over the server. It looks at every session.
+    pub fn stats(&self) -> Stats {
+        let Traffic {
+            dropped,
+            dropped_volatile,
+            slow_clients,
+            ..
+        } = &*self.0.traffic;
+        let (queued_bytes, queued_messages) = self.0.sessions.queued();
+        Stats {
+            sessions: self.sessions(),
+            queued_messages,
+            queued_bytes,
+            dropped: dropped.load(Relaxed),
+            dropped_volatile: dropped_volatile.load(Relaxed),
+            slow_clients: slow_clients.load(Relaxed),
+        }
+    }
+
+    /// Closes all sessions and refuses new ones with 503: what is queued still leaves, then the
+    /// clients are told, a poll that waits is answered, and the [`Connection`](crate::Connection)s
+    /// finish what they have in flight.
+    ///
+    /// Returns when all that is done, or when `grace` is over. What is still there by then is cut
+    /// off: transports are dropped, and with them the connections and what they have in flight. So
+    /// nothing of the server runs any more when this returns, unless it blocks its thread.
+    ///
+    /// If several calls wait at once, the shortest grace holds. If the returned future is dropped,
+    /// the server goes on closing, and another call waits for it.
+    pub async fn close(&self, grace: Duration) -> Closed {
+        let sessions = &self.0.sessions;
+        for session in sessions.begin_closing() {
             session.close(CloseReason::ServerShuttingDown);
         }
-        let _ = tokio::time::timeout(grace, self.0.sessions.emptied()).await;
+        if tokio::time::timeout(grace, sessions.emptied())
+            .await
+            .is_err()
+        {
+            for session in sessions.cut() {
+                // Wakes it.
+                session.close(CloseReason::ServerShuttingDown);
+            }
+            let _ = tokio::time::timeout(CUT_TIME, sessions.emptied()).await;
+        }
+        Closed {
+            cut: sessions.were_cut(),
+        }
+    }
+
+    /// Whether [`close`](Self::close) has been called: new sessions are refused.
+    pub fn is_closing(&self) -> bool {
+        self.0.sessions.is_closing()
+    }
+
+    /// A handle that does not keep the server alive. Each session does.
+    pub fn downgrade(&self) -> WeakServer<A> {
+        WeakServer(Arc::downgrade(&self.0))
+    }
+
+    /// The path of the requests that it answers; see [`Config::path`].
+    pub fn path(&self) -> &str {
+        &self.0.config.path
     }
 
     /// What this server makes connections of.
@@ -140,16 +186,118 @@ impl<A: Acceptor> Server<A> {
         &self.0.acceptor
     }
 
-    /// The checks in the order of the official server, then what the request asks for.
-    async fn route<B>(
+    pub(crate) fn table(&self) -> &Arc<Sessions> {
+        &self.0.sessions
+    }
+
+    fn target(&self, path: &str) -> Target {
+        let Config {
+            path: own, files, ..
+        } = &self.0.config;
+        if path == &**own {
+            return Target::Engine;
+        }
+        let below = path.strip_prefix(own.trim_end_matches('/'));
+        match below.and_then(|it| it.strip_prefix('/')) {
+            Some(name) if !files.is_empty() => match files.get(name) {
+                Some(file) => Target::File(file.clone()),
+                None => Target::Unknown,
+            },
+            _ => Target::Elsewhere,
+        }
+    }
+
+    async fn cors(&self, request: &Parts) -> Result<Option<Cow<'_, Cors>>, Kind> {
+        match &self.0.config.cors {
+            CorsChoice::None => Ok(None),
+            CorsChoice::Always(cors) => Ok(Some(Cow::Borrowed(cors))),
+            CorsChoice::Asked(choose) => {
+                let chosen = choose(request).await.map_err(Kind::Middleware)?;
+                Ok(chosen.map(Cow::Owned))
+            }
+        }
+    }
+
+    async fn answer_across_origins<B>(
         &self,
-        parts: &mut request::Parts,
+        cors: Option<Cow<'_, Cors>>,
+        target: Target,
+        exchange: &mut Exchange,
+        body: &mut Pin<Box<B>>,
+    ) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Parts {
+            method, headers, ..
+        } = &exchange.request;
+        if let Some(preflight) = cors.as_ref().and_then(|it| it.preflight(method, headers)) {
+            return preflight.map(ResponseBody::new);
+        }
+        let answer = match target {
+            Target::File(file) => Ok(file.response(&exchange.request).await),
+            Target::Engine => self.answer(exchange, body).await,
+            Target::Unknown | Target::Elsewhere => Err(Kind::UnknownTransport(None)),
+        };
+        let mut response = answer.unwrap_or_else(|kind| self.refuse(kind, &exchange.request));
+        exchange.finish(response.headers_mut());
+        if let Some(cors) = cors {
+            cors.headers(&exchange.request.headers, response.headers_mut());
+        }
+        response
+    }
+
+    /// The middlewares, then the engine.
+    async fn answer<B>(
+        &self,
+        exchange: &mut Exchange,
         body: &mut Pin<Box<B>>,
     ) -> Result<Response<ResponseBody>, Kind>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        let config = &self.0.config;
+        for middleware in &config.middlewares {
+            // A copy: one that halts takes its changes with it.
+            match middleware(exchange.clone()).await {
+                Ok(next) => *exchange = next,
+                Err(Halt(Cause::Answer(response))) => return Ok(response.map(ResponseBody::new)),
+                Err(Halt(Cause::Refusal(error))) => return Err(Kind::Middleware(error)),
+            }
+        }
+        let mut response = self.route(exchange, body).await?;
+        let status = response.status();
+        if let Some(hook) = &config.on_headers
+            && (status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS)
+        {
+            hook(response.headers_mut(), &exchange.request);
+        }
+        Ok(response)
+    }
+
+    fn refuse(&self, kind: Kind, request: &Parts) -> Response<ResponseBody> {
+        let response = response::error(&kind);
+        // Without the URL, which may hold the id of a living session.
+        tracing::debug!(error = %kind, "refused");
+        if let Some(hook) = &self.0.config.on_connection_error {
+            hook(&ConnectionError::new(kind, request));
+        }
+        response
+    }
+
+    /// The checks in the order of the official server, then what the request asks for.
+    async fn route<B>(
+        &self,
+        exchange: &mut Exchange,
+        body: &mut Pin<Box<B>>,
+    ) -> Result<Response<ResponseBody>, Kind>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let parts = &mut exchange.request;
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let unknown = || Kind::UnknownTransport(query.transport_name().map(str::to_owned));
         let transport = query.transport().ok_or_else(unknown)?;
@@ -157,11 +305,12 @@ impl<A: Acceptor> Server<A> {
             return Err(unknown());
         }
         let origin = parts.headers.get(header::ORIGIN);
-        if origin.is_some_and(|origin| origin.to_str().is_err()) {
-            return Err(Kind::InvalidOrigin);
+        if let Some(origin) = origin.filter(|it| it.to_str().is_err()) {
+            let readable = String::from_utf8_lossy(origin.as_bytes());
+            return Err(Kind::InvalidOrigin(readable.into_owned()));
         }
         match query.sid() {
-            None => self.open(parts, transport, &query).await,
+            None => self.open(exchange, transport, &query).await,
             Some(sid) => {
                 let session = self.0.sessions.get(sid);
                 let session = session.ok_or_else(|| Kind::UnknownSid(sid.to_owned()))?;
@@ -173,10 +322,11 @@ impl<A: Acceptor> Server<A> {
     /// A request without a session id opens a session.
     async fn open(
         &self,
-        parts: &mut request::Parts,
+        exchange: &mut Exchange,
         transport: Transport,
         query: &Query,
     ) -> Result<Response<ResponseBody>, Kind> {
+        let parts = &mut exchange.request;
         if parts.method != Method::GET {
             return Err(Kind::BadHandshakeMethod(parts.method.to_string()));
         }
@@ -190,13 +340,24 @@ impl<A: Acceptor> Server<A> {
         if upgrade.as_ref().is_some_and(|it| it.key_tells_time) {
             dialect.suspect_twice_encoded_frames();
         }
-        let handshake = Arc::new(Handshake::new(parts, dialect.version));
+        let handshake = Arc::new(Handshake::new(
+            parts,
+            dialect.version,
+            mem::take(&mut exchange.extensions),
+        ));
         if let Some(allow) = &self.0.config.allow_request {
             allow(handshake.clone())
                 .await
                 .map_err(|refusal| Kind::Forbidden(refusal.message))?;
         }
-        let handle = self.register(dialect, transport)?;
+        let handle = match &self.0.config.generate_id {
+            None => self.register(dialect, transport)?,
+            Some(generate) => {
+                let id = generate(handshake.clone()).await;
+                let sid = id.and_then(check_id).map_err(Kind::IdGeneration)?;
+                self.register_as(sid, dialect, transport)?
+            }
+        };
         let response = match upgrade {
             None => self.open_polling(parts, query, handle, handshake).await,
             Some(upgrade) => Ok(self.open_websocket(upgrade, handle, handshake)),
@@ -211,7 +372,7 @@ impl<A: Acceptor> Server<A> {
 
     async fn open_polling(
         &self,
-        parts: &request::Parts,
+        parts: &Parts,
         query: &Query,
         handle: SessionHandle,
         handshake: Arc<Handshake>,
@@ -270,7 +431,7 @@ impl<A: Acceptor> Server<A> {
     /// A request with a session id belongs to that session.
     async fn resume<B>(
         &self,
-        parts: &mut request::Parts,
+        parts: &mut Parts,
         body: &mut Pin<Box<B>>,
         transport: Transport,
         query: &Query,
@@ -281,14 +442,17 @@ impl<A: Acceptor> Server<A> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let version = Dialect::from_query(query).map(|it| it.version);
-        if query.eio().is_some() && version != Some(session.version()) {
-            return Err(Kind::ProtocolMismatch);
+        if let Some(protocol) = query.eio().filter(|_| version != Some(session.version())) {
+            return Err(Kind::ProtocolMismatch {
+                protocol: protocol.to_owned(),
+                previous: session.version(),
+            });
         }
         if transport == Transport::WebSocket {
             return self.upgrade(parts, query, session);
         }
         if session.transport() != Transport::Polling {
-            return Err(Kind::TransportMismatch);
+            return Err(POLL_AFTER_UPGRADE);
         }
         if parts.method == Method::GET {
             let (reply, answer) = oneshot::channel();
@@ -306,7 +470,7 @@ impl<A: Acceptor> Server<A> {
     /// session to say; if not, it is closed again.
     fn upgrade(
         &self,
-        parts: &mut request::Parts,
+        parts: &mut Parts,
         query: &Query,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind> {
@@ -336,17 +500,18 @@ impl<A: Acceptor> Server<A> {
 
     async fn poll_response(
         &self,
-        parts: &request::Parts,
+        parts: &Parts,
         answer: oneshot::Receiver<PollReply>,
         sid: &str,
     ) -> Result<Response<ResponseBody>, Kind> {
         match answer.await {
-            Ok(PollReply::Body(mut body)) => {
+            Ok(PollReply::Body { mut body, compress }) => {
                 let accept = parts.headers.get(header::ACCEPT_ENCODING);
                 let compression = self.0.config.http_compression.as_ref();
+                let compression = compression.filter(|_| compress);
                 let mut encoding = None;
                 if let Some(compression) = compression {
-                    (body.bytes, encoding) = compress(compression, body.bytes, accept).await;
+                    (body.bytes, encoding) = compressed(compression, body.bytes, accept).await;
                 }
                 let mut response = response::poll(body, &parts.headers);
                 if let Some(encoding) = encoding {
@@ -357,7 +522,7 @@ impl<A: Acceptor> Server<A> {
                 }
                 Ok(response)
             }
-            Ok(PollReply::Refused(Violation::TransportMismatch)) => Err(Kind::TransportMismatch),
+            Ok(PollReply::Refused(Violation::TransportMismatch)) => Err(POLL_AFTER_UPGRADE),
             Ok(PollReply::Refused(_)) => Ok(response::empty(StatusCode::BAD_REQUEST)),
             Err(_) => Err(Kind::UnknownSid(sid.to_owned())),
         }
@@ -365,7 +530,7 @@ impl<A: Acceptor> Server<A> {
 
     async fn post<B>(
         &self,
-        parts: &request::Parts,
+        parts: &Parts,
         body: &mut Pin<Box<B>>,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind>
@@ -404,7 +569,7 @@ impl<A: Acceptor> Server<A> {
         posting.finish();
         match answer {
             Ok(Ok(())) => Ok(response::posted(&parts.headers)),
-            Ok(Err(Violation::TransportMismatch)) => Err(Kind::TransportMismatch),
+            Ok(Err(Violation::TransportMismatch)) => Err(POLL_AFTER_UPGRADE),
             Ok(Err(_)) => Ok(response::empty(StatusCode::BAD_REQUEST)),
             Err(_) => Err(Kind::UnknownSid(session.sid().to_string())),
         }
@@ -412,18 +577,24 @@ impl<A: Acceptor> Server<A> {
 
     fn register(&self, dialect: Dialect, transport: Transport) -> Result<SessionHandle, Kind> {
         // A collision of 118 random bits does not happen; an id that is taken is never shared.
-        for _ in 0..4 {
-            let max_queued = self.0.config.max_queued;
-            let sid = Sid::from_uuid(uuid::Uuid::new_v4().into_bytes());
-            let handle = SessionHandle::new(sid, dialect, transport, max_queued);
-            if self.0.sessions.insert(handle.clone()) {
-                return Ok(handle);
-            }
-            if self.0.sessions.is_closing() {
-                break;
-            }
+        let sid = Sid::from_uuid(uuid::Uuid::new_v4().into_bytes());
+        self.register_as(sid, dialect, transport)
+    }
+
+    fn register_as(
+        &self,
+        sid: Sid,
+        dialect: Dialect,
+        transport: Transport,
+    ) -> Result<SessionHandle, Kind> {
+        let handle = SessionHandle::new(sid, dialect, transport, self.0.traffic.clone());
+        if self.0.sessions.insert(handle.clone()) {
+            Ok(handle)
+        } else if self.0.sessions.is_closing() {
+            Err(Kind::ShuttingDown)
+        } else {
+            Err(Kind::IdGeneration("another session has it".to_owned()))
         }
-        Err(Kind::ShuttingDown)
     }
 
     /// The future that moves a new session.
@@ -434,12 +605,13 @@ impl<A: Acceptor> Server<A> {
         lane: Lane,
         jsonp: Option<Box<str>>,
         socket: Option<Box<WebSocket>>,
-    ) -> Driver<A::Connection> {
+    ) -> Driver<A> {
         let Inner {
             acceptor,
             config,
             settings,
             sessions,
+            ..
         } = &*self.0;
         let upgrade = lane == Lane::Polling
             && config.allow_upgrades
@@ -458,14 +630,17 @@ impl<A: Acceptor> Server<A> {
         .packet();
         let version = handle.version();
         let registered = Registered(sessions, &handle);
-        let session = Session::new(settings.clone(), version, lane, open, Instant::now());
+        let session = Session::new(settings.clone(), version, lane, open, clock::now());
+        if let Some(message) = &config.initial_packet {
+            handle.send(message.clone());
+        }
         let connection = acceptor.accept(handle.clone(), handshake);
-        std::mem::forget(registered);
-        Driver::new(Parts {
+        mem::forget(registered);
+        Driver::new(driver::Parts {
             session,
             connection,
             handle,
-            sessions: sessions.clone(),
+            server: self.clone(),
             jsonp,
             max_packets: config.max_packets,
             socket,
@@ -488,6 +663,79 @@ impl<A: Acceptor> fmt::Debug for Server<A> {
     }
 }
 
+/// What a path stands for.
+enum Target {
+    Engine,
+    File(Arc<File>),
+    /// Below the path of a server that has files.
+    Unknown,
+    Elsewhere,
+}
+
+/// A poll or a POST for a session that has moved to its WebSocket.
+const POLL_AFTER_UPGRADE: Kind = Kind::TransportMismatch {
+    transport: Transport::Polling,
+    previous: Transport::WebSocket,
+};
+
+/// An id made by the application: it stands in URLs, in a cookie and in JSON.
+fn check_id(id: String) -> Result<Sid, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    if (1..=MAX_ID).contains(&id.len()) && id.bytes().all(is_plain) {
+        Ok(Sid::from(&*id))
+    } else {
+        Err("use 1 to 128 ASCII letters, digits and -._~:".to_owned())
+    }
+}
+
+/// Characters in an id made by the application.
+const MAX_ID: usize = 128;
+/// How [`Server::close`] went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// How many sessions were still there when the time was over, and were cut off.
+    pub cut: usize,
+}
+
+impl Closed {
+    /// Whether every session came to its end in time.
+    pub const fn all_gone(self) -> bool {
+        self.cut == 0
+    }
+}
+
+/// A [`Server`] that is not kept alive; see [`Server::downgrade`]. The default is one that is gone.
+pub struct WeakServer<A: Acceptor>(Weak<Inner<A>>);
+
+impl<A: Acceptor> WeakServer<A> {
+    /// The server, if anything keeps it alive.
+    pub fn upgrade(&self) -> Option<Server<A>> {
+        self.0.upgrade().map(Server)
+    }
+}
+
+impl<A: Acceptor> Clone for WeakServer<A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<A: Acceptor> Default for WeakServer<A> {
+    fn default() -> Self {
+        Self(Weak::new())
+    }
+}
+
+impl<A: Acceptor> fmt::Debug for WeakServer<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakServer")
+    }
+}
+
+/// How long what was cut off has to be dropped. It takes no time unless it blocks its thread.
+const CUT_TIME: Duration = Duration::from_secs(1);
+
 /// Programs of the time of version 3 tend to listen for messages only once their event loop has been
 /// through with the socket's opening (the official protocol suite does so too). A first message that
 /// arrives together with the 101 would be lost on them.
@@ -503,7 +751,7 @@ struct WebSocketRequest {
 }
 
 impl WebSocketRequest {
-    fn read(parts: &mut request::Parts) -> Result<Self, Kind> {
+    fn read(parts: &mut Parts) -> Result<Self, Kind> {
         let headers = &parts.headers;
         let refuse = |what| Err(Kind::TransportHandshake(what));
         if parts.method != Method::GET {
@@ -548,7 +796,7 @@ impl WebSocketRequest {
 }
 
 /// Compresses here what is small, and where it holds up nobody what is large.
-async fn compress(
+async fn compressed(
     compression: &HttpCompression,
     body: Bytes,
     accept: Option<&http::HeaderValue>,

@@ -1,13 +1,18 @@
 //! Which session has which id.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
 };
 
-use dashmap::DashMap;
+use dashmap::{DashMap, mapref::multiple::RefMulti};
 use engineio_proto::Sid;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::OwnedNotified};
 
 use crate::SessionHandle;
 
@@ -15,11 +20,15 @@ use crate::SessionHandle;
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     by_sid: DashMap<Sid, SessionHandle>,
-    /// Sessions that nobody finds any more and whose last bytes are still on their way.
+    /// Sessions that nobody finds any more, but whose last bytes are still on their way or whose
+    /// connection still has something in flight.
     leaving: AtomicUsize,
     /// No new ones; whoever waits for the last one to go is told.
     closing: AtomicBool,
     empty: Notify,
+    /// Set when the time for closing is over: how many there were.
+    cut: OnceLock<usize>,
+    cutting: Arc<Notify>,
 }
 
 impl Sessions {
@@ -53,7 +62,22 @@ impl Sessions {
     pub(crate) fn depart(self: &Arc<Self>, sid: &Sid) -> Departure {
         self.leaving.fetch_add(1, Ordering::SeqCst);
         self.remove(sid);
-        Departure(self.clone())
+        Departure {
+            cut: Box::pin(self.cutting.clone().notified_owned()),
+            sessions: self.clone(),
+        }
+    }
+
+    /// Bytes and messages that wait for clients.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let sum = |(bytes, messages), entry: RefMulti<'_, Sid, SessionHandle>| {
+            let session = entry.value();
+            (
+                bytes + session.queued(),
+                messages + session.queued_messages(),
+            )
+        };
+        self.by_sid.iter().fold((0, 0), sum)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -67,10 +91,26 @@ impl Sessions {
     /// Takes no more sessions and returns those there are.
     pub(crate) fn begin_closing(&self) -> Vec<SessionHandle> {
         self.closing.store(true, Ordering::SeqCst);
-        self.by_sid
-            .iter()
-            .map(|entry| entry.value().clone())
-            .collect()
+        self.all()
+    }
+
+    /// The time for closing is over: nothing is waited for any more. Returns the sessions that have
+    /// to be woken to see it.
+    pub(crate) fn cut(&self) -> Vec<SessionHandle> {
+        let _ = self
+            .cut
+            .set(self.by_sid.len() + self.leaving.load(Ordering::SeqCst));
+        self.cutting.notify_waiters();
+        self.all()
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.get().is_some()
+    }
+
+    /// How many sessions there were when the time for closing was over.
+    pub(crate) fn were_cut(&self) -> usize {
+        self.cut.get().copied().unwrap_or_default()
     }
 
     /// Waits until all sessions are gone.
@@ -86,6 +126,13 @@ impl Sessions {
         }
     }
 
+    fn all(&self) -> Vec<SessionHandle> {
+        self.by_sid
+            .iter()
+            .map(|entry| entry.value().clone())
+            .collect()
+    }
+
     fn is_empty(&self) -> bool {
         self.by_sid.is_empty() && self.leaving.load(Ordering::SeqCst) == 0
     }
@@ -99,11 +146,25 @@ impl Sessions {
 
 /// A session on its way out.
 #[derive(Debug)]
-pub(crate) struct Departure(Arc<Sessions>);
+pub(crate) struct Departure {
+    sessions: Arc<Sessions>,
+    cut: Pin<Box<OwnedNotified>>,
+}
+
+impl Departure {
+    /// Whether the session must be gone now, whatever it still waits for. If not yet, the task is
+    /// woken then.
+    pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.sessions.is_cut() {
+            return Poll::Ready(());
+        }
+        self.cut.as_mut().poll(cx)
+    }
+}
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        self.0.leaving.fetch_sub(1, Ordering::SeqCst);
-        self.0.tell_if_empty();
+        self.sessions.leaving.fetch_sub(1, Ordering::SeqCst);
+        self.sessions.tell_if_empty();
     }
 }

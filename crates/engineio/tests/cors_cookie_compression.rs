@@ -5,7 +5,7 @@ mod common;
 use std::{io::Read as _, time::Duration};
 
 use common::{assert_error, start};
-use engineio::{Config, Cookie, Cors, HttpCompression, SameSite};
+use engineio::{Config, Cookie, Cors, Encoded, HttpCompression, SameSite};
 use flate2::read::{GzDecoder, ZlibDecoder};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use testkit::{Http, Response, Ws};
@@ -74,7 +74,7 @@ async fn of_a_list_the_origin_that_asks_is_the_answer() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_in_full() {
+async fn a_preflight_is_answered_in_full_and_in_the_official_order() {
     let cors = Cors::reflect()
         .credentials(true)
         .methods([Method::GET, Method::POST])
@@ -87,18 +87,16 @@ async fn a_preflight_is_answered_in_full() {
     let running = start(Config::default().cors(cors)).await;
     let response = testkit::request(running.addr, "OPTIONS", URL, &[ORIGIN], "").await;
     assert_eq!((response.status, response.text()), (204, ""));
-    let mut headers = cors_headers(&response);
-    headers.sort_unstable();
     let expected = [
-        ("access-control-allow-credentials", "true"),
-        ("access-control-allow-headers", "x-one,x-two"),
-        ("access-control-allow-methods", "GET,POST"),
         ("access-control-allow-origin", "http://page.example"),
-        ("access-control-expose-headers", "x-three"),
-        ("access-control-max-age", "60"),
         ("vary", "Origin"),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-allow-methods", "GET,POST"),
+        ("access-control-allow-headers", "x-one,x-two"),
+        ("access-control-max-age", "60"),
+        ("access-control-expose-headers", "x-three"),
     ];
-    assert_eq!(headers, expected);
+    assert_eq!(cors_headers(&response), expected);
     assert_eq!(running.server.sessions(), 0);
 }
 
@@ -351,4 +349,26 @@ async fn posts_and_websockets_are_not_compressed() {
     let mut ws = ws.expect("a 101");
     assert_eq!(ws.response().header("content-encoding"), None);
     assert!(ws.recv_text().await.starts_with("0{"));
+}
+
+#[tokio::test]
+async fn a_poll_is_compressed_if_one_of_its_messages_wants_it() {
+    let running = start(Config::default()).await;
+    let session = running.open().await;
+    let handle = running.handle(session.sid()).await;
+    let headers = [("Accept-Encoding", "gzip")];
+    let text = Encoded::text(&long(2000));
+    for (wishes, coding) in [
+        (&[false][..], None),
+        (&[false, false], None),
+        (&[false, true], Some("gzip")),
+        (&[true], Some("gzip")),
+    ] {
+        for compress in wishes {
+            handle.send(text.clone().compress(*compress));
+        }
+        let url = session.url();
+        let response = testkit::request(running.addr, "GET", &url, &headers, "").await;
+        assert_eq!(response.header("content-encoding"), coding, "{wishes:?}");
+    }
 }

@@ -5,8 +5,11 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use common::{A_MOMENT, Running, assert_error, assert_unknown, both_versions, refuse_ws, start};
-use engineio::{Config, ConnectionError, ConnectionErrorKind as Kind, Transport};
-use testkit::{Http, Polling};
+use engineio::{
+    Config, ConnectionError, ConnectionErrorKind as Kind, Halt, Refusal, Transport, Version,
+};
+use serde_json::{Value, json};
+use testkit::{Http, Polling, TIME_LIMIT, Upgrade};
 use tokio::time::sleep;
 
 /// A server and the errors that its application was told of.
@@ -139,7 +142,12 @@ async fn code_3_a_session_of_another_protocol_version() {
         assert_error(&response, 400, 3, "Bad request");
     }
     let told = std::mem::take(&mut *errors.lock().unwrap());
-    assert!(told.iter().all(|it| it.kind == Kind::ProtocolMismatch));
+    let expected = [("3", Version::V4), ("5", Version::V4), ("4", Version::V3)];
+    for (told, (protocol, previous)) in told.chunks(2).zip(expected) {
+        let protocol = protocol.to_owned();
+        let expected = Kind::ProtocolMismatch { protocol, previous };
+        assert!(told.iter().all(|it| it.kind == expected), "{told:?}");
+    }
     v4.post_ok("4a").await;
     assert_eq!(v4.poll_text().await, "4a");
     v3.post_ok("2:4a").await;
@@ -176,7 +184,8 @@ async fn code_3_an_origin_that_is_not_text() {
     let response = http.response().await;
     assert_error(&response, 400, 3, "Bad request");
     let told = errors.lock().unwrap().pop().expect("an error");
-    assert_eq!(told.kind, Kind::InvalidOrigin);
+    let origin = "http://\u{fffd}\u{fffd}".to_owned();
+    assert_eq!(told.kind, Kind::InvalidOrigin(origin));
 }
 
 #[tokio::test]
@@ -260,4 +269,171 @@ async fn a_session_that_has_closed_is_unknown_to_every_request() {
     assert_unknown(&session.poll().await);
     assert_unknown(&session.post("4a").await);
     assert_unknown(&refuse_ws(running.addr, &session.ws_url(), &[]).await);
+}
+
+#[tokio::test]
+async fn the_application_is_told_code_message_context_and_the_request() {
+    let config = Config::default()
+        .allow_eio3(false)
+        .middleware(
+            async |exchange| match exchange.request.headers.get("x-stop") {
+                Some(stop) if stop == "middleware" => Err(Halt::refuse("tired")),
+                _ => Ok(exchange),
+            },
+        )
+        .allow_request(async |request| match request.header("x-stop") {
+            Some("allow_request") => Err(Refusal::new("who are you?")),
+            _ => Ok(()),
+        })
+        .generate_id(async |request| match request.header("x-stop") {
+            Some("generate_id") => Err("no ids left"),
+            Some(id) => Ok(id.to_owned()),
+            None => Ok("one".to_owned()),
+        });
+    let (running, errors) = recording(config).await;
+    let mut session = running.open().await;
+    let (_ws, _) = Upgrade::run(&mut session).await;
+    running.upgraded(session.sid()).await;
+    let polling = "/engine.io/?EIO=4&transport=polling";
+    let websocket = "/engine.io/?EIO=4&transport=websocket";
+    let cases = [
+        (
+            "GET",
+            "/engine.io/?transport=tobi",
+            "",
+            0,
+            "Transport unknown",
+            json!({ "transport": "tobi" }),
+        ),
+        (
+            "GET",
+            "/engine.io/",
+            "",
+            0,
+            "Transport unknown",
+            json!({ "transport": null }),
+        ),
+        (
+            "GET",
+            "/engine.io/?transport=polling&sid=x",
+            "",
+            1,
+            "Session ID unknown",
+            json!({ "sid": "x" }),
+        ),
+        (
+            "PUT",
+            polling,
+            "",
+            2,
+            "Bad handshake method",
+            json!({ "method": "PUT" }),
+        ),
+        (
+            "GET",
+            "/engine.io/?EIO=4&transport=polling&sid=one",
+            "",
+            3,
+            "Bad request",
+            json!({ "name": "TRANSPORT_MISMATCH", "transport": "polling", "previousTransport": "websocket" }),
+        ),
+        (
+            "POST",
+            "/engine.io/?EIO=4&transport=polling&sid=one",
+            "",
+            3,
+            "Bad request",
+            json!({ "name": "TRANSPORT_MISMATCH", "transport": "polling", "previousTransport": "websocket" }),
+        ),
+        (
+            "GET",
+            websocket,
+            "",
+            3,
+            "Bad request",
+            json!({ "name": "TRANSPORT_HANDSHAKE_ERROR", "error": "the Upgrade header is not `websocket`" }),
+        ),
+        (
+            "GET",
+            "/engine.io/?EIO=3&transport=polling&sid=one",
+            "",
+            3,
+            "Bad request",
+            json!({ "name": "PROTOCOL_MISMATCH", "protocol": "3", "previousProtocol": 4 }),
+        ),
+        (
+            "GET",
+            polling,
+            "generate_id",
+            3,
+            "Bad request",
+            json!({ "name": "ID_GENERATION_ERROR", "error": "no ids left" }),
+        ),
+        (
+            "GET",
+            polling,
+            "one",
+            3,
+            "Bad request",
+            json!({ "name": "ID_GENERATION_ERROR", "error": "another session has it" }),
+        ),
+        (
+            "GET",
+            polling,
+            "middleware",
+            3,
+            "Bad request",
+            json!({ "name": "MIDDLEWARE_FAILURE", "error": "tired" }),
+        ),
+        (
+            "GET",
+            polling,
+            "allow_request",
+            4,
+            "who are you?",
+            json!({ "message": "who are you?" }),
+        ),
+        (
+            "GET",
+            "/engine.io/?EIO=3&transport=polling",
+            "",
+            5,
+            "Unsupported protocol version",
+            json!({ "protocol": "3" }),
+        ),
+    ];
+    for (method, url, stop, code, message, context) in cases {
+        let headers: &[(&str, &str)] = &[("X-Stop", stop)];
+        let headers = if stop.is_empty() { &[] } else { headers };
+        let response = testkit::request(running.addr, method, url, headers, "").await;
+        let status = if code == 4 { 403 } else { 400 };
+        assert_error(&response, status, code, message);
+        let told = std::mem::take(&mut *errors.lock().unwrap());
+        let [told] = &told[..] else {
+            panic!("{url}: {told:?}");
+        };
+        assert_eq!(
+            (told.kind.code(), told.kind.message()),
+            (code, Value::from(message))
+        );
+        assert_eq!(told.kind.context(), context, "{url}");
+        assert_eq!((told.method.as_str(), &*told.url), (method, url));
+        let header = told
+            .headers
+            .get("x-stop")
+            .map_or("", |it| it.to_str().unwrap());
+        assert_eq!(header, stop);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_being_closed_says_so() {
+    let (running, errors) = recording(Config::default()).await;
+    running.server.close(TIME_LIMIT).await;
+    let url = "/engine.io/?EIO=4&transport=polling";
+    let response = testkit::get(running.addr, url).await;
+    assert_error(&response, 503, 3, "Server shutting down");
+    let told = errors.lock().unwrap().pop().expect("an error");
+    assert_eq!(told.kind, Kind::ShuttingDown);
+    assert_eq!(told.kind.context(), json!({ "name": "SHUTTING_DOWN" }));
 }

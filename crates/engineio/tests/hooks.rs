@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{A_MOMENT, assert_error, assert_unknown, refuse_ws, start};
-use engineio::{Config, ConnectionErrorKind as Kind, Cookie, Refusal};
+use engineio::{Config, ConnectionErrorKind as Kind, Cookie, Refusal, Transport};
 use http::HeaderValue;
 use testkit::{Http, Polling, Upgrade, Ws};
 use tokio::time::sleep;
@@ -217,7 +217,104 @@ async fn errors_inside_a_session_are_told_as_well() {
     session.poll().await;
     let told = told.lock().unwrap();
     assert_eq!(told.len(), 1);
-    assert_eq!(told[0].kind, Kind::TransportMismatch);
+    let expected = Kind::TransportMismatch {
+        transport: Transport::Polling,
+        previous: Transport::WebSocket,
+    };
+    assert_eq!(told[0].kind, expected);
     assert_eq!(told[0].kind.code(), 3);
     assert_eq!(told[0].url, session.url());
+}
+
+/// Makes ids of what the request says.
+fn ids_by_header() -> Config {
+    Config::default().generate_id(async |request| match request.header("x-id") {
+        Some("none") => Err("the counter is away"),
+        Some("empty") => Ok(String::new()),
+        Some(id) => Ok(id.to_owned()),
+        None => Ok("default-id".to_owned()),
+    })
+}
+
+#[tokio::test]
+async fn session_ids_can_be_made_by_the_application() {
+    let running = start(ids_by_header()).await;
+    let mut session = running.open().await;
+    assert_eq!(session.sid(), "default-id");
+    session.post_ok("4hello").await;
+    assert_eq!(session.poll_text().await, "4hello");
+    let (mut ws, _) = Upgrade::run(&mut session).await;
+    ws.text("4there").await;
+    assert_eq!(ws.recv_text().await, "4there");
+
+    let id = "eu:1-2_3.~Z";
+    let ws = Ws::connect_with_headers(running.addr, WS_URL, &[("X-Id", id)]).await;
+    let open = ws.expect("a 101").recv_text().await;
+    assert_eq!(testkit::Open::parse(open.as_bytes()).sid, id);
+    let url = "/engine.io/?EIO=3&transport=polling&b64=1";
+    let response = testkit::request(running.addr, "GET", url, &[("X-Id", "v3")], "").await;
+    assert_eq!(testkit::Open::parse(&response.body).sid, "v3");
+}
+
+#[tokio::test]
+async fn without_a_session_id_there_is_no_session_and_the_refusal_is_clean_http() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let errors = told.clone();
+    let config = ids_by_header()
+        .on_connection_error(move |error| errors.lock().unwrap().push(error.kind.clone()));
+    let running = start(config).await;
+    running.open().await; // has the id `default-id`
+    let long = "a".repeat(129);
+    let unusable = "use 1 to 128 ASCII letters, digits and -._~:";
+    for (id, what) in [
+        ("none", "the counter is away"),
+        ("default-id", "another session has it"),
+        ("empty", unusable),
+        ("a b", unusable),
+        ("a&b", unusable),
+        ("a#b", unusable),
+        ("a\"b", unusable),
+        ("a%62", unusable),
+        ("a\tb", unusable),
+        (&long, unusable),
+    ] {
+        let headers = [("X-Id", id)];
+        let response = testkit::request(running.addr, "GET", URL, &headers, "").await;
+        assert_error(&response, 400, 3, "Bad request");
+        let response = refuse_ws(running.addr, WS_URL, &headers).await;
+        assert_error(&response, 400, 3, "Bad request");
+        let expected = Kind::IdGeneration(what.to_owned());
+        let told = std::mem::take(&mut *told.lock().unwrap());
+        assert_eq!(told, [expected.clone(), expected], "{id:?}");
+    }
+    assert_eq!(running.server.sessions(), 1);
+    let longest = [("X-Id", &long[..128])];
+    let response = testkit::request(running.addr, "GET", URL, &longest, "").await;
+    assert_eq!(response.status, 200);
+}
+
+#[tokio::test]
+async fn a_session_id_is_free_again_when_its_session_has_closed() {
+    let running = start(ids_by_header()).await;
+    for _ in 0..2 {
+        let (ws, open) = running.ws().await;
+        assert_eq!(open.sid, "default-id");
+        drop(ws);
+        running.sessions(0).await;
+    }
+}
+
+#[tokio::test]
+async fn only_one_of_two_handshakes_at_once_gets_the_same_session_id() {
+    let config = Config::default().generate_id(async |_| {
+        sleep(A_MOMENT).await;
+        Ok::<_, std::fmt::Error>("same".to_owned())
+    });
+    let running = start(config).await;
+    let get = || testkit::get(running.addr, URL);
+    let (one, two) = tokio::join!(get(), get());
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400]);
+    assert_eq!(running.server.sessions(), 1);
 }

@@ -330,3 +330,32 @@ async fn a_client_that_leaves_during_the_handshake_leaves_no_session_for_long() 
     tokio::time::sleep(A_MOMENT).await;
     running.sessions(0).await;
 }
+
+#[tokio::test]
+async fn the_initial_packet_comes_right_behind_the_open_packet_on_every_transport() {
+    let config = both_versions().initial_packet("héy");
+    let running = start_with(config, GREETING).await;
+    let session = running.open().await;
+    let opened = session.opened.text();
+    assert!(opened.starts_with("0{"), "{opened}");
+    assert!(opened.ends_with("}\x1e4héy\x1e4hello\x1ebAQI="), "{opened}");
+    let session = running.open_v3().await;
+    let opened = session.opened.text();
+    assert!(opened.ends_with("}4:4héy6:4hello6:b4AQI="), "{opened}");
+    for query in ["EIO=4", "EIO=3"] {
+        let (mut ws, _) = running.ws_with(query).await;
+        assert_eq!(ws.recv_text().await, "4héy");
+        assert_eq!(ws.recv_text().await, "4hello");
+    }
+}
+
+#[tokio::test]
+async fn the_initial_packet_may_be_binary() {
+    let config = Config::default().initial_packet(Encoded::binary(vec![1, 2]));
+    let running = start(config).await;
+    let session = running.open().await;
+    assert!(session.opened.text().ends_with("}\x1ebAQI="));
+    let (mut ws, open) = running.ws().await;
+    assert_eq!(ws.recv_binary().await, &[1, 2][..]);
+    assert_eq!(running.handle(&open.sid).await.queued(), 0);
+}

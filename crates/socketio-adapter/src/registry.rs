@@ -5,8 +5,8 @@ use std::{
     fmt,
     hash::BuildHasherDefault,
     sync::{
-        PoisonError, RwLock, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
+        Arc, PoisonError, RwLock, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -44,6 +44,41 @@ pub struct Registry<M> {
     /// operations for each entry, walking these costs none.
     everybody: Box<[RwLock<Group<M>>]>,
     next_key: AtomicU64,
+    observed: AtomicBool,
+    observers: RwLock<Vec<Observer>>,
+}
+
+type Observer = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+
+/// What happened to a room. The first member creates a room before it joins, the last one leaves
+/// before the room is deleted. The room of a member's own id counts like any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoomEvent {
+    /// `create-room`
+    Created {
+        /// The room.
+        room: Room,
+    },
+    /// `join-room`
+    Joined {
+        /// The room.
+        room: Room,
+        /// The member.
+        id: Room,
+    },
+    /// `leave-room`
+    Left {
+        /// The room.
+        room: Room,
+        /// The member.
+        id: Room,
+    },
+    /// `delete-room`
+    Deleted {
+        /// The room.
+        room: Room,
+    },
 }
 
 #[derive(Debug)]
@@ -64,7 +99,20 @@ impl<M: Clone> Registry<M> {
             rooms: DashMap::with_shard_amount(SHARDS),
             everybody: (0..SHARDS).map(|_| RwLock::default()).collect(),
             next_key: AtomicU64::new(0),
+            observed: AtomicBool::new(false),
+            observers: RwLock::default(),
         }
+    }
+
+    /// Adds a function that is told what happens to rooms from now on. It is called after the fact,
+    /// outside of all locks, by whoever caused it.
+    pub fn observe(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) {
+        let mut observers = self
+            .observers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        observers.push(Arc::new(observer));
+        self.observed.store(true, Ordering::Release);
     }
 
     /// Adds a member, in the room of its own id. Returns `false`, and does nothing, if the id is
@@ -73,6 +121,11 @@ impl<M: Clone> Registry<M> {
         let dashmap::Entry::Vacant(vacant) = self.members.entry(id) else {
             return false;
         };
+        let mut events = self.events();
+        if let Some(events) = &mut events {
+            let id = vacant.key();
+            events.joined(id, id, !self.rooms.contains_key(id));
+        }
         let key = Key(self.next_key.fetch_add(1, Ordering::Relaxed));
         let entry = vacant.insert(Member {
             key,
@@ -82,39 +135,60 @@ impl<M: Clone> Registry<M> {
         });
         self.everybody(key).insert(key, member);
         drop(entry);
+        self.tell(events);
         true
     }
 
     /// Removes a member from every room and returns it.
     pub fn remove(&self, id: &str) -> Option<M> {
-        let leave_all = |_: &Room, member: &mut Member<M>| {
+        let mut events = self.events();
+        let leave_all = |id: &Room, member: &mut Member<M>| {
+            let own = std::mem::take(&mut member.in_own_room);
+            if let (Some(events), true) = (&mut events, own) {
+                events.left(id, id, !self.rooms.contains_key(id));
+            }
             for room in member.rooms.drain(..) {
-                self.leave_room(&room, member.key);
+                let deleted = self.leave_room(&room, member.key);
+                if let Some(events) = &mut events {
+                    events.left(&room, id, deleted);
+                }
             }
             self.everybody(member.key).remove(member.key);
             true
         };
         let (_, member) = self.members.remove_if_mut(id, leave_all)?;
+        self.tell(events);
         Some(member.member)
     }
 
     /// Adds a member to rooms. Returns `false`, and does nothing, if the member is not there (any
     /// more).
     pub fn join(&self, id: &str, rooms: impl IntoIterator<Item = Room>) -> bool {
-        let Some(mut entry) = self.members.get_mut(id) else {
+        let Some(mut guard) = self.members.get_mut(id) else {
             return false;
         };
-        let entry = &mut *entry;
+        let mut events = self.events();
+        let id = guard.key().clone();
+        let entry = guard.value_mut();
         for room in rooms {
-            if *room == *id {
-                entry.in_own_room = true;
+            if room == id {
+                let before = std::mem::replace(&mut entry.in_own_room, true);
+                if let (Some(events), false) = (&mut events, before) {
+                    events.joined(&room, &id, !self.rooms.contains_key(&room));
+                }
                 continue;
             }
             let mut group = self.rooms.entry(room).or_default();
+            let created = group.is_empty();
             if group.insert(entry.key, entry.member.clone()) {
                 entry.rooms.push(group.key().clone());
+                if let Some(events) = &mut events {
+                    events.joined(group.key(), &id, created);
+                }
             }
         }
+        drop(guard);
+        self.tell(events);
         true
     }
 
@@ -123,14 +197,26 @@ impl<M: Clone> Registry<M> {
         let Some(mut entry) = self.members.get_mut(id) else {
             return false;
         };
-        if id == room {
-            return std::mem::take(&mut entry.in_own_room);
-        }
-        let Some(index) = entry.rooms.iter().position(|joined| **joined == *room) else {
-            return false;
+        let mut events = self.events();
+        let id = entry.key().clone();
+        let deleted = if *id == *room {
+            if !std::mem::take(&mut entry.in_own_room) {
+                return false;
+            }
+            !self.rooms.contains_key(room)
+        } else {
+            let index = entry.rooms.iter().position(|joined| **joined == *room);
+            let Some(index) = index else {
+                return false;
+            };
+            entry.rooms.remove(index);
+            self.leave_room(room, entry.key)
         };
-        entry.rooms.remove(index);
-        self.leave_room(room, entry.key);
+        drop(entry);
+        if let Some(events) = &mut events {
+            events.left(&room.into(), &id, deleted);
+        }
+        self.tell(events);
         true
     }
 
@@ -192,6 +278,11 @@ impl<M: Clone> Registry<M> {
         self.members.is_empty()
     }
 
+    /// The names of the rooms, without those that members have of their own.
+    pub fn rooms(&self) -> Vec<Room> {
+        self.rooms.iter().map(|room| room.key().clone()).collect()
+    }
+
     /// How many rooms there are, without the rooms that members have of their own.
     pub fn room_count(&self) -> usize {
         self.rooms.len()
@@ -229,11 +320,31 @@ impl<M: Clone> Registry<M> {
         keys
     }
 
-    fn leave_room(&self, room: &str, key: Key) {
-        self.rooms.remove_if_mut(room, |_, group| {
+    /// Returns whether the room is gone.
+    fn leave_room(&self, room: &str, key: Key) -> bool {
+        let removed = self.rooms.remove_if_mut(room, |_, group| {
             group.remove(key);
             group.is_empty()
         });
+        removed.is_some()
+    }
+
+    /// Where what happens is collected, if somebody wants to know.
+    fn events(&self) -> Option<Events> {
+        self.observed.load(Ordering::Acquire).then(Events::default)
+    }
+
+    fn tell(&self, events: Option<Events>) {
+        let Some(Events(events)) = events else { return };
+        // Not under the lock: they may come back here.
+        let observers = self
+            .observers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for event in &events {
+            observers.iter().for_each(|observer| observer(event));
+        }
     }
 
     fn everybody(&self, key: Key) -> RwLockWriteGuard<'_, Group<M>> {
@@ -255,6 +366,31 @@ impl<M: Clone> fmt::Debug for Registry<M> {
             .field("members", &self.len())
             .field("rooms", &self.room_count())
             .finish()
+    }
+}
+
+#[derive(Default)]
+struct Events(Vec<RoomEvent>);
+
+impl Events {
+    fn joined(&mut self, room: &Room, id: &Room, created: bool) {
+        if created {
+            self.0.push(RoomEvent::Created { room: room.clone() });
+        }
+        self.0.push(RoomEvent::Joined {
+            room: room.clone(),
+            id: id.clone(),
+        });
+    }
+
+    fn left(&mut self, room: &Room, id: &Room, deleted: bool) {
+        self.0.push(RoomEvent::Left {
+            room: room.clone(),
+            id: id.clone(),
+        });
+        if deleted {
+            self.0.push(RoomEvent::Deleted { room: room.clone() });
+        }
     }
 }
 

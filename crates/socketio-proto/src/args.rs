@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engineio_proto::Str;
 use serde::de::DeserializeOwned;
 
-use crate::{ArgsError, EncodeError, ToArgs, de, encode::ArgsWriter, json};
+use crate::{ArgsError, DecodeError, EncodeError, ToArgs, de, decode, encode::ArgsWriter, json};
 
 /// The arguments of an event or of an acknowledgement, still in wire form: a slice of JSON, and
 /// the attachments it refers to. Cloning copies neither.
@@ -18,8 +18,9 @@ pub struct Args {
     array: Str,
     /// Where the arguments begin in it: behind the bracket, or behind the name and its comma.
     start: usize,
-    /// If there are any, objects that start with a member `_placeholder` set to `true` are
-    /// placeholders, have `num` as the second and last member, and name one of these.
+    /// If there are any, objects that start with a member `_placeholder` set to `true`, its name
+    /// without escapes, are placeholders, have `num` as the second and last member, and name one
+    /// of these.
     attachments: Option<Arc<[Bytes]>>,
 }
 
@@ -43,6 +44,25 @@ impl Args {
         ArgsWriter::collect(value)
     }
 
+    /// The arguments in a JSON array, for a parser of one's own. Its placeholders (see
+    /// [`json`](Self::json)) stand for the attachments, if there are any.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no JSON array, or a placeholder names an attachment that is not there.
+    ///
+    /// ```
+    /// use socketio_proto::Args;
+    ///
+    /// let args = Args::from_json(r#"["a", 1]"#.into(), Vec::new()).unwrap();
+    /// assert_eq!(args.deserialize(), Ok(("a".to_owned(), 1)));
+    /// assert!(Args::from_json("{}".into(), Vec::new()).is_err());
+    /// ```
+    pub fn from_json(array: Str, attachments: Vec<Bytes>) -> Result<Self, DecodeError> {
+        let array = decode::array(&array, &array, attachments.len())?;
+        Ok(Self::new_ack(array, attachments))
+    }
+
     /// A valid JSON array and its attachments.
     pub(crate) fn new_ack(array: Str, attachments: Vec<Bytes>) -> Self {
         Self {
@@ -63,6 +83,16 @@ impl Args {
 
     pub(crate) fn set_attachments(&mut self, attachments: Vec<Bytes>) {
         self.attachments = Some(attachments.into());
+    }
+
+    /// The first argument as the name of an event, and the others.
+    pub(crate) fn split_name(mut self) -> Option<(Str, Self)> {
+        if self.is_named() {
+            self.array = format!("[{}]", self.json()).into();
+        }
+        let (name, start) = decode::split_name(&self.array)?;
+        self.start = start;
+        Some((name, self))
     }
 
     /// Copies what they hold; see [`Packet::detach`](crate::Packet::detach).

@@ -240,13 +240,14 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Replacing<'_, V> {
         if self.wants_bytes {
             first = match map.next_key_seed(Name)? {
                 None => First::End,
-                Some(name) if name == placeholder::MARK => {
+                // With escapes in it, it is not borrowed, and not the mark of a placeholder.
+                Some(Cow::Borrowed(name)) if name == placeholder::MARK => {
                     let value: &RawValue = map.next_value()?;
                     if value.get() == "true" {
                         let bytes = attachment(&mut map, self.attachments)?;
                         return self.visitor.visit_bytes(bytes);
                     }
-                    First::Member(name, value)
+                    First::Member(name.into(), value)
                 }
                 Some(name) => First::Name(name),
             };

@@ -22,15 +22,7 @@ use crate::{encode::to_ascii, json};
 /// ```
 pub fn connect(version: Version, nsp: &str, sid: &str, pid: Option<&str>) -> Encoded {
     let mut wire = header("40", nsp);
-    if version == Version::V4 {
-        wire.push_str("{\"sid\":");
-        json::push_string(&mut wire, sid);
-        if let Some(pid) = pid {
-            wire.push_str(",\"pid\":");
-            json::push_string(&mut wire, pid);
-        }
-        wire.push('}');
-    }
+    push_payload(&mut wire, version, sid, pid);
     finish(wire)
 }
 
@@ -55,19 +47,7 @@ pub fn connect_error(
     data: Option<&RawValue>,
 ) -> Encoded {
     let mut wire = header("44", nsp);
-    match (version, data) {
-        (Version::V4, data) => {
-            wire.push_str("{\"message\":");
-            json::push_string(&mut wire, message);
-            if let Some(data) = data {
-                wire.push_str(",\"data\":");
-                wire.push_str(data.get());
-            }
-            wire.push('}');
-        }
-        (Version::V3, Some(data)) => wire.push_str(data.get()),
-        (Version::V3, None) => json::push_string(&mut wire, message),
-    }
+    push_error_payload(&mut wire, version, message, data);
     finish(wire)
 }
 
@@ -83,17 +63,46 @@ pub fn disconnect(nsp: &str) -> Encoded {
     finish(header("41", nsp))
 }
 
-/// The name and the query of what a protocol 4 client asks to join. Protocol 5 has no such query:
-/// there a `?` is part of the name.
-///
-/// ```
-/// use socketio_proto::connect::split_namespace_query;
-///
-/// assert_eq!(split_namespace_query("/admin?token=abc"), ("/admin", "token=abc"));
-/// assert_eq!(split_namespace_query("/admin"), ("/admin", ""));
-/// ```
-pub fn split_namespace_query(nsp: &str) -> (&str, &str) {
-    nsp.split_once('?').unwrap_or((nsp, ""))
+/// The JSON in [`connect`].
+pub(crate) fn payload(version: Version, sid: &str, pid: Option<&str>) -> Option<String> {
+    let mut json = String::new();
+    push_payload(&mut json, version, sid, pid);
+    (!json.is_empty()).then_some(json)
+}
+
+/// The JSON in [`connect_error`].
+pub(crate) fn error_payload(version: Version, message: &str, data: Option<&RawValue>) -> String {
+    let mut json = String::new();
+    push_error_payload(&mut json, version, message, data);
+    json
+}
+
+fn push_payload(out: &mut String, version: Version, sid: &str, pid: Option<&str>) {
+    if version == Version::V4 {
+        out.push_str("{\"sid\":");
+        json::push_string(out, sid);
+        if let Some(pid) = pid {
+            out.push_str(",\"pid\":");
+            json::push_string(out, pid);
+        }
+        out.push('}');
+    }
+}
+
+fn push_error_payload(out: &mut String, version: Version, message: &str, data: Option<&RawValue>) {
+    match (version, data) {
+        (Version::V4, data) => {
+            out.push_str("{\"message\":");
+            json::push_string(out, message);
+            if let Some(data) = data {
+                out.push_str(",\"data\":");
+                out.push_str(data.get());
+            }
+            out.push('}');
+        }
+        (Version::V3, Some(data)) => out.push_str(data.get()),
+        (Version::V3, None) => json::push_string(out, message),
+    }
 }
 
 fn header(kind: &str, nsp: &str) -> String {

@@ -27,9 +27,7 @@ pub(crate) fn decode(text: &Str, limits: &Limits) -> Result<(Packet, usize), Dec
         _ => return Err(DecodeError::UnknownType(Some(kind - b'0'))),
     };
     let (nsp, rest) = split_namespace(rest);
-    if nsp.len() > limits.max_namespace {
-        return Err(DecodeError::NamespaceTooLong);
-    }
+    limits.check_namespace(nsp)?;
     let nsp = match nsp {
         "/" => Str::from_static("/"),
         _ => text.slice_ref(nsp),
@@ -45,16 +43,18 @@ pub(crate) fn decode(text: &Str, limits: &Limits) -> Result<(Packet, usize), Dec
         },
         b'2' | b'5' => {
             let (id, payload) = split_id(rest)?;
-            match array(text, payload, attachments)? {
-                Some(array) => event(array, id, limits)?,
-                None => PacketKind::Empty,
+            if payload.is_empty() {
+                PacketKind::Empty
+            } else {
+                event(array(text, payload, attachments)?, id, limits)?
             }
         }
         _ => {
             let (id, payload) = split_id(rest)?;
-            let args = match array(text, payload, attachments)? {
-                Some(array) => Args::new_ack(array, Vec::new()),
-                None => Args::empty(),
+            let args = if payload.is_empty() {
+                Args::empty()
+            } else {
+                Args::new_ack(array(text, payload, attachments)?, Vec::new())
             };
             match id {
                 Some(id) => PacketKind::Ack { id, args },
@@ -112,20 +112,17 @@ fn optional(text: &Str, payload: &str, starts: &[char]) -> Result<Option<Str>, D
     Ok(Some(text.slice_ref(payload)))
 }
 
-/// An array that may be absent, its placeholders checked and in the usual form.
-fn array(text: &Str, payload: &str, attachments: usize) -> Result<Option<Str>, DecodeError> {
-    if payload.is_empty() {
-        return Ok(None);
-    }
+/// An array, its placeholders checked and in the usual form.
+pub(crate) fn array(text: &Str, payload: &str, attachments: usize) -> Result<Str, DecodeError> {
     let payload = validate(payload, &['['])?;
     if attachments > 0 {
-        let normalised = placeholder::normalise(payload, attachments, 0);
+        let normalised = placeholder::normalise(payload, attachments);
         let normalised = normalised.map_err(|_| DecodeError::IllegalPlaceholder)?;
         if let Some(normalised) = normalised {
-            return Ok(Some(normalised.into()));
+            return Ok(normalised.into());
         }
     }
-    Ok(Some(text.slice_ref(payload)))
+    Ok(text.slice_ref(payload))
 }
 
 /// A whole and valid JSON text, however deep, that starts with one of these characters.
@@ -138,14 +135,26 @@ fn validate<'a>(payload: &'a str, starts: &[char]) -> Result<&'a str, DecodeErro
     Ok(json::trim(payload))
 }
 
-/// An event from its array: the name is the first element, a string or a number.
+/// An event from its array.
 fn event(array: Str, id: Option<u64>, limits: &Limits) -> Result<PacketKind, DecodeError> {
+    let (name, start) = split_name(&array).ok_or(DecodeError::InvalidPayload)?;
+    limits.check_event_name(&name)?;
+    if is_reserved(&name) {
+        return Err(DecodeError::InvalidPayload);
+    }
+    let args = Args::new_event(array, start);
+    Ok(PacketKind::Event { name, id, args })
+}
+
+/// The name of an event from its array, and where the arguments begin: it is the first element, a
+/// string or a number.
+pub(crate) fn split_name(array: &Str) -> Option<(Str, usize)> {
     let bytes = array.as_bytes();
     let start = json::skip_blanks(bytes, 1);
     let (end, name) = match bytes[start] {
         b'"' => {
             let end = json::string_end(bytes, start);
-            (end, unquote(&array[start..end])?)
+            (end, json::value_of(&array[start..end])?)
         }
         b'-' | b'0'..=b'9' => {
             let rest = &array[start..];
@@ -153,31 +162,15 @@ fn event(array: Str, id: Option<u64>, limits: &Limits) -> Result<PacketKind, Dec
             let end = start + len.unwrap_or(rest.len());
             (end, Cow::Borrowed(&array[start..end]))
         }
-        _ => return Err(DecodeError::InvalidPayload),
+        _ => return None,
     };
-    if name.len() > limits.max_event_name {
-        return Err(DecodeError::EventNameTooLong);
-    }
-    if is_reserved(&name) {
-        return Err(DecodeError::InvalidPayload);
-    }
     let name = match name {
         Cow::Borrowed(name) => array.slice_ref(name),
         Cow::Owned(name) => name.into(),
     };
     let end = json::skip_blanks(bytes, end);
     let comma = usize::from(bytes.get(end) == Some(&b','));
-    let args = Args::new_event(array.clone(), end + comma);
-    Ok(PacketKind::Event { name, id, args })
-}
-
-/// The value of a JSON string, which most often is just what stands between the quotes.
-fn unquote(string: &str) -> Result<Cow<'_, str>, DecodeError> {
-    if string.contains('\\') {
-        let name = json::unescape(string).ok_or(DecodeError::InvalidPayload)?;
-        return Ok(name.into());
-    }
-    Ok(string[1..string.len() - 1].into())
+    Some((name, end + comma))
 }
 
 #[cfg(test)]

@@ -16,6 +16,17 @@ use crate::{Args, EncodeError, json, placeholder, ser::Output};
 /// `nsp` starts with a slash and has no comma in it. With an `id`, the client is to answer.
 /// The name is not checked; see [`is_reserved`](crate::is_reserved).
 ///
+/// | `args` | arguments |
+/// |---|---|
+/// | `()`, a unit struct | none |
+/// | a tuple, a tuple struct, an array `[T; N]` | one for each element |
+/// | a newtype struct | those of what is in it |
+/// | [`Args`] | those it holds |
+/// | everything else: text, numbers, structs, maps, `Option`, `Vec`, slices | one |
+///
+/// So a list that is to arrive as one argument is a `Vec` or a slice, or is put into a tuple of one
+/// element: `&([1, 2],)`. Below the top tuples and arrays are lists like all others.
+///
 /// # Errors
 ///
 /// If the arguments cannot be JSON.
@@ -26,6 +37,11 @@ use crate::{Args, EncodeError, json, placeholder, ser::Output};
 ///
 /// let it = encode::event("/", None, "msg", &("a", 1)).unwrap();
 /// assert_eq!(&**it.wire_text().unwrap(), r#"42["msg","a",1]"#);
+///
+/// let it = encode::event("/", None, "msg", &[1, 2]).unwrap();
+/// assert_eq!(&**it.wire_text().unwrap(), r#"42["msg",1,2]"#);
+/// let it = encode::event("/", None, "msg", &vec![1, 2]).unwrap();
+/// assert_eq!(&**it.wire_text().unwrap(), r#"42["msg",[1,2]]"#);
 ///
 /// let it = encode::event("/files", Some(7), "put", &Bytes::from_static(&[1, 2])).unwrap();
 /// assert_eq!(
@@ -48,7 +64,7 @@ pub fn event<A: ToArgs + ?Sized>(
 }
 
 /// The answer to an event that came with an `id`: type 3, or 6 with its attachments. The same text
-/// serves protocol 4 and 5.
+/// serves protocol 4 and 5. Values are arguments as in [`event`].
 ///
 /// # Errors
 ///
@@ -104,9 +120,7 @@ pub trait ToArgs {
 
 impl<T: Serialize + ?Sized> ToArgs for T {
     fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError> {
-        out.0
-            .push_all(self)
-            .map_err(|error| EncodeError::new(&error))
+        out.0.push_all(self).map_err(EncodeError::new)
     }
 }
 
@@ -115,12 +129,13 @@ impl ToArgs for Args {
     fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError> {
         let (json, attachments) = (self.json(), self.attachments());
         if !json.is_empty() {
-            let shifted = match out.0.attachments.len() {
-                0 => None,
-                shift => placeholder::normalise(json, attachments.len(), shift).unwrap_or(None),
+            let json = match (attachments.len(), out.0.attachments.len()) {
+                (0, _) if out.0.neutral => placeholder::hide(json),
+                (0, _) | (_, 0) => json.into(),
+                (_, shift) => placeholder::shift(json, shift).into(),
             };
             out.0.separate();
-            out.0.text.push_str(shifted.as_deref().unwrap_or(json));
+            out.0.text.push_str(&json);
         }
         out.0.attachments.extend_from_slice(attachments);
         Ok(())
@@ -138,15 +153,14 @@ impl ArgsWriter {
     ///
     /// If it cannot be JSON.
     pub fn push<T: Serialize + ?Sized>(&mut self, argument: &T) -> Result<(), EncodeError> {
-        self.0
-            .push(argument)
-            .map_err(|error| EncodeError::new(&error))
+        self.0.push(argument).map_err(EncodeError::new)
     }
 
     /// The arguments of a value, as if they had arrived.
     pub(crate) fn collect<A: ToArgs + ?Sized>(args: &A) -> Result<Args, EncodeError> {
         let mut out = ArgsWriter(Output {
             text: String::from("["),
+            neutral: true,
             ..Output::default()
         });
         args.write_args(&mut out)?;

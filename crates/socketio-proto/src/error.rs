@@ -38,6 +38,17 @@ pub enum DecodeError {
     /// Attachments with more bytes than
     /// [`Limits::max_attachment_bytes`](crate::Limits::max_attachment_bytes).
     AttachmentsTooLarge,
+    /// A message that is no packet at all. This and what follows are errors of other parsers than
+    /// the default one.
+    InvalidPacket,
+    /// A packet type that is none.
+    InvalidType,
+    /// A namespace that is no text.
+    InvalidNamespace,
+    /// An id that is no whole number, or does not fit 64 bits.
+    InvalidId,
+    /// The application's own [`Parser`](crate::Parser) panicked.
+    ParserPanicked,
 }
 
 impl fmt::Display for DecodeError {
@@ -56,6 +67,11 @@ impl fmt::Display for DecodeError {
             DecodeError::NamespaceTooLong => "namespace too long",
             DecodeError::EventNameTooLong => "event name too long",
             DecodeError::AttachmentsTooLarge => "attachments too large",
+            DecodeError::InvalidPacket => "invalid packet",
+            DecodeError::InvalidType => "invalid packet type",
+            DecodeError::InvalidNamespace => "invalid namespace",
+            DecodeError::InvalidId => "invalid packet id",
+            DecodeError::ParserPanicked => "the parser panicked",
         })
     }
 }
@@ -63,13 +79,14 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 /// A value that JSON cannot hold: a map whose keys are no strings, or whatever its own
-/// `Serialize` refuses.
+/// `Serialize` refuses. Or a packet that a [`Parser`](crate::Parser) cannot encode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodeError(Box<str>);
 
 impl EncodeError {
-    pub(crate) fn new(error: &serde_json::Error) -> Self {
-        Self(error.to_string().into())
+    /// The error with this text, for a parser of one's own.
+    pub fn new(problem: impl fmt::Display) -> Self {
+        Self(problem.to_string().into())
     }
 }
 

@@ -1,5 +1,7 @@
 //! JSON texts, without making values of them. What is read here has been validated before.
 
+use std::borrow::Cow;
+
 /// Appends a JSON string.
 pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
@@ -60,6 +62,15 @@ pub(crate) fn count_elements(list: &str) -> usize {
         at += 1;
     }
     count
+}
+
+/// The value of a JSON string, which most often is just what stands between the quotes.
+pub(crate) fn value_of(string: &str) -> Option<Cow<'_, str>> {
+    if string.contains('\\') {
+        return unescape(string).map(Cow::Owned);
+    }
+    let text = string.strip_prefix('"')?.strip_suffix('"')?;
+    Some(Cow::Borrowed(text))
 }
 
 /// The value of a JSON string, lone surrogates replaced by U+FFFD.

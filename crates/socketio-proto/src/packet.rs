@@ -1,10 +1,11 @@
-//! What arrives.
+//! What arrives, and what another parser than the default one is given to encode.
 
 use engineio_proto::Str;
 
 use crate::Args;
 
-/// A decoded packet. Its texts are slices of the message, not copies.
+/// A decoded packet, its texts slices of the message and not copies; or a packet that a
+/// [`Parser`](crate::Parser) is to encode.
 ///
 /// Source: Socket.IO protocol 5, "Packet types"; version 4 has the same text.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,12 +41,13 @@ impl Packet {
 /// business of [`Args`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum PacketKind {
-    /// `0`: the client wants to join the namespace.
+    /// `0`: the client wants to join the namespace; the server lets it.
     Connect {
-        /// What it gives to be let in: the text of a JSON object.
+        /// What the client gives to be let in; what the server tells of the socket, to a client of
+        /// protocol 5. The text of a JSON object.
         auth: Option<Str>,
     },
-    /// `1`: the client leaves the namespace.
+    /// `1`: the client leaves the namespace, or has to.
     Disconnect,
     /// `2`, `5`: an event.
     Event {
@@ -67,11 +69,31 @@ pub enum PacketKind {
         /// The answer.
         args: Args,
     },
-    /// `4`: an error. No server expects one.
+    /// `4`: the client may not join the namespace. No server expects one.
     ConnectError {
-        /// The text of a JSON string or object.
+        /// The text of a JSON string or object; what a server says to a client of protocol 4 may
+        /// be any JSON.
         data: Option<Str>,
     },
+}
+
+impl PacketKind {
+    /// The event whose name is the first of these, for a parser of one's own. Without one, which is
+    /// a text or a number, it is [`Empty`](Self::Empty).
+    ///
+    /// ```
+    /// use socketio_proto::{Args, PacketKind};
+    ///
+    /// let PacketKind::Event { name, args, .. } = PacketKind::event(None, Args::new(&("a", 1)).unwrap())
+    /// else { panic!() };
+    /// assert_eq!((&*name, args.json()), ("a", "1"));
+    /// ```
+    pub fn event(id: Option<u64>, list: Args) -> Self {
+        match list.split_name() {
+            Some((name, args)) => PacketKind::Event { name, id, args },
+            None => PacketKind::Empty,
+        }
+    }
 }
 
 /// Event names that stand for something else in every official client and server: an application

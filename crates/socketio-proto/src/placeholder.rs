@@ -5,8 +5,13 @@
 //! whatever else it holds: clients that keep objects in hash tables send `num` first. All of them
 //! are brought into the form above as they arrive, so that a reader who sees the first member of
 //! an object knows what it is.
+//!
+//! Other parsers have no need of placeholders. There an object of the application that looks like
+//! one is just that, and its member's name is written with an escape in it: same name, other text.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
+
+use bytes::Bytes;
 
 use crate::json;
 
@@ -15,6 +20,9 @@ pub(crate) const MARK: &str = "_placeholder";
 /// The second and last one.
 pub(crate) const NUM: &str = "num";
 
+/// A member of this name, as text, of an object that is no placeholder.
+pub(crate) const HIDDEN_MARK: &str = "\"\\u005fplaceholder\"";
+
 /// A placeholder that names no attachment.
 #[derive(Debug)]
 pub(crate) struct Illegal;
@@ -22,27 +30,60 @@ pub(crate) struct Illegal;
 /// Appends a placeholder.
 pub(crate) fn push(out: &mut String, num: usize) {
     // writing to a string cannot fail
-    let _ = write!(out, "{{\"{MARK}\":true,\"{NUM}\":{num}}}");
+    let _ = write!(out, "{START}{num}}}");
 }
 
-/// Checks all placeholders in a valid JSON text against the number of attachments, brings them
-/// into their usual form and adds `shift` to their numbers. `None` if that changes nothing.
+/// The attachment that a placeholder in its usual form at the start of a JSON text stands for, and
+/// what comes after it.
+pub(crate) fn split<'j, 'a>(
+    json: &'j str,
+    attachments: &'a [Bytes],
+) -> Option<(&'a Bytes, &'j str)> {
+    let (num, rest) = json.strip_prefix(START)?.split_once('}')?;
+    let num = natural(num).filter(|_| is_digits(num))?;
+    Some((attachments.get(num as usize)?, rest))
+}
+
+/// Adds `shift` to the numbers of all placeholders in their usual form.
+pub(crate) fn shift(json: &str, shift: usize) -> String {
+    // In valid JSON these characters are nothing else: in a string the quotes would be escaped.
+    let mut parts = json.split(START);
+    let mut out = String::with_capacity(json.len() + 16);
+    out.extend(parts.next());
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (num, rest) = part.split_at(digits);
+        let num = num.parse().map_or(0, |num: usize| num);
+        // writing to a string cannot fail
+        let _ = write!(out, "{START}{}{rest}", num + shift);
+    }
+    out
+}
+
+/// What looks like a placeholder in valid JSON is none from here on.
+pub(crate) fn hide(json: &str) -> Cow<'_, str> {
+    // Wherever these characters stand, they are a whole string.
+    if json.contains(PLAIN_MARK) {
+        json.replace(PLAIN_MARK, HIDDEN_MARK).into()
+    } else {
+        json.into()
+    }
+}
+
+/// Checks all placeholders in a valid JSON text against the number of attachments, and brings them
+/// into their usual form. `None` if that changes nothing.
 ///
 /// An attachment may be named twice or not at all.
-pub(crate) fn normalise(
-    json: &str,
-    attachments: usize,
-    shift: usize,
-) -> Result<Option<String>, Illegal> {
+pub(crate) fn normalise(json: &str, attachments: usize) -> Result<Option<String>, Illegal> {
     let found = find(json, attachments)?;
-    if shift == 0 && found.iter().all(|it| it.is_usual(json)) {
+    if found.iter().all(|it| it.is_usual(json)) {
         return Ok(None);
     }
     let mut out = String::with_capacity(json.len() + 2 * found.len());
     let mut copied = 0;
     for it in found {
         out.push_str(&json[copied..it.start]);
-        push(&mut out, it.num + shift);
+        push(&mut out, it.num);
         copied = it.end;
     }
     out.push_str(&json[copied..]);
@@ -58,9 +99,9 @@ struct Placeholder {
 impl Placeholder {
     fn is_usual(&self, json: &str) -> bool {
         json[self.start..self.end]
-            .strip_prefix("{\"_placeholder\":true,\"num\":")
+            .strip_prefix(START)
             .and_then(|rest| rest.strip_suffix('}'))
-            .is_some_and(|num| num.bytes().all(|byte| byte.is_ascii_digit()))
+            .is_some_and(is_digits)
     }
 }
 
@@ -141,12 +182,22 @@ fn natural(json: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// How a placeholder in its usual form starts; a number and a brace follow.
+const START: &str = "{\"_placeholder\":true,\"num\":";
+
+/// [`MARK`] as a JSON string.
+const PLAIN_MARK: &str = "\"_placeholder\"";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn normalised(json: &str, attachments: usize) -> Option<String> {
-        normalise(json, attachments, 0).unwrap()
+        normalise(json, attachments).unwrap()
     }
 
     #[test]
@@ -192,16 +243,16 @@ mod tests {
             "99999999999",
         ] {
             let json = format!(r#"["a",[[{{"_placeholder":true,"num":{num}}}]]]"#);
-            assert!(normalise(&json, 2, 0).is_err(), "{num}");
+            assert!(normalise(&json, 2).is_err(), "{num}");
         }
-        assert!(normalise(r#"[{"_placeholder":true}]"#, 2, 0).is_err());
+        assert!(normalise(r#"[{"_placeholder":true}]"#, 2).is_err());
     }
 
     #[test]
     fn numbers_can_be_shifted() {
         let json = r#"{"_placeholder":true,"num":0},{"num":0},{"_placeholder":true,"num":9}"#;
         assert_eq!(
-            normalise(json, 10, 3).unwrap().unwrap(),
+            shift(json, 3),
             r#"{"_placeholder":true,"num":3},{"num":0},{"_placeholder":true,"num":12}"#
         );
     }

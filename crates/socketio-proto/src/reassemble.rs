@@ -47,9 +47,9 @@ pub struct Limits {
     pub max_attachment_bytes: usize,
     /// Bytes of a namespace's name; in protocol 4 the query, which may hold a token, is a part of
     /// it. Default: 8192.
-    pub max_namespace: usize,
+    pub max_namespace: u32,
     /// Bytes of an event's name. Default: 1024.
-    pub max_event_name: usize,
+    pub max_event_name: u32,
 }
 
 impl Default for Limits {
@@ -60,6 +60,22 @@ impl Default for Limits {
             max_namespace: 8192,
             max_event_name: 1024,
         }
+    }
+}
+
+impl Limits {
+    pub(crate) fn check_namespace(&self, nsp: &str) -> Result<(), DecodeError> {
+        if nsp.len() > self.max_namespace as usize {
+            return Err(DecodeError::NamespaceTooLong);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_event_name(&self, name: &str) -> Result<(), DecodeError> {
+        if name.len() > self.max_event_name as usize {
+            return Err(DecodeError::EventNameTooLong);
+        }
+        Ok(())
     }
 }
 
@@ -146,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_decoder_is_small() {
-        assert!(size_of::<Decoder>() <= 40, "{}", size_of::<Decoder>());
+        assert!(size_of::<Decoder>() <= 32, "{}", size_of::<Decoder>());
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub(crate) struct Output {
     pub(crate) attachments: Vec<Bytes>,
     /// Whether the next argument needs a comma.
     pub(crate) begun: bool,
+    /// Whether what looks like a placeholder must not become one. On the wire of the default
+    /// parser it does, with every official server and client.
+    pub(crate) neutral: bool,
 }
 
 impl Output {
@@ -124,7 +127,29 @@ impl Formatter for Format<'_> {
         begin_object => "{" begin_object_value => ":" end_object => "}"
     }
 
-    texts! { write_number_str write_string_fragment write_raw_fragment }
+    texts! { write_number_str }
+
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        _: &mut W,
+        text: &str,
+    ) -> io::Result<()> {
+        if self.out.neutral && text == placeholder::MARK {
+            return self.push(placeholder::HIDDEN_MARK.trim_matches('"'));
+        }
+        self.push(text)
+    }
+
+    fn write_raw_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        _: &mut W,
+        json: &str,
+    ) -> io::Result<()> {
+        if self.out.neutral {
+            return self.push(&placeholder::hide(json));
+        }
+        self.push(json)
+    }
 
     elements! { begin_array_value begin_object_key }
 

@@ -134,7 +134,7 @@ proptest! {
         first in value(),
         second in value(),
     ) {
-        prop_assume!(!is_reserved(&name) && name.len() <= limits().max_event_name);
+        prop_assume!(!is_reserved(&name) && name.len() <= limits().max_event_name as usize);
         let encoded = encode::event(&nsp, id, &name, &(&first, &second)).unwrap();
         let packet = decode(&encoded);
         prop_assert_eq!(&*packet.nsp, &*nsp);

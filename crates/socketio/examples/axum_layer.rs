@@ -1,12 +1,13 @@
 //! Socket.IO as a layer in front of an axum application.
 
-use std::io;
+use std::{future::Future, io};
 
 use axum::{Router, extract::State, routing::get};
 use socketio::{SocketIo, handler::Data};
 use tokio::net::TcpListener;
 
-fn server() -> SocketIo {
+/// What Socket.IO clients find here.
+pub fn server() -> SocketIo {
     let io = SocketIo::new();
     io.on(
         "chat message",
@@ -23,8 +24,11 @@ async fn announce(State(io): State<SocketIo>) -> String {
     }
 }
 
-/// Serves the application until the process is asked to end.
-pub async fn serve(listener: TcpListener) -> io::Result<()> {
+/// Serves the application until the signal comes.
+pub async fn serve(
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let io = server();
     let app = Router::new()
         .route("/", get(async || "hello"))
@@ -34,8 +38,8 @@ pub async fn serve(listener: TcpListener) -> io::Result<()> {
         .layer(io.service().layer());
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
-            let _ = tokio::signal::ctrl_c().await;
-            // axum waits for requests, but not for WebSockets
+            shutdown.await;
+            // axum would wait for long-polling for ever, and not for WebSockets
             io.close().await;
         })
         .await
@@ -43,5 +47,6 @@ pub async fn serve(listener: TcpListener) -> io::Result<()> {
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    serve(TcpListener::bind("127.0.0.1:3000").await?).await
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    serve(listener, async { drop(tokio::signal::ctrl_c().await) }).await
 }

@@ -4,11 +4,14 @@
 
 use std::{
     convert::Infallible,
+    future::Future,
     io,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use http_body_util::{Either, Full};
@@ -18,12 +21,13 @@ use socketio::{
     Peer, SocketIo,
     handler::{Data, State},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 /// What routes and handlers share.
-type Votes = Arc<AtomicUsize>;
+pub type Votes = Arc<AtomicUsize>;
 
-fn server(votes: Votes) -> SocketIo {
+/// What Socket.IO clients find here.
+pub fn server(votes: Votes) -> SocketIo {
     let io = SocketIo::builder().state(votes).build();
     io.on(
         "vote",
@@ -47,12 +51,22 @@ fn route(request: &Request<Incoming>, votes: &Votes) -> Response<Full<bytes::Byt
     response
 }
 
-/// Serves the application for ever.
-pub async fn serve(listener: TcpListener) -> io::Result<()> {
+/// Serves the application until the signal comes.
+pub async fn serve(listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let votes = Votes::default();
-    let socketio = server(votes.clone()).service();
+    let io = server(votes.clone());
+    let socketio = io.service();
+    // Requests are served until the clients have been told.
+    let mut shutdown = pin!(async {
+        shutdown.await;
+        io.close().await;
+    });
+    let (stop, stopped) = watch::channel(());
     loop {
-        let (stream, addr) = listener.accept().await?;
+        let (stream, addr) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            () = &mut shutdown => break,
+        };
         stream.set_nodelay(true)?;
         let (votes, socketio) = (votes.clone(), socketio.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -67,16 +81,31 @@ pub async fn serve(listener: TcpListener) -> io::Result<()> {
                 })
             }
         });
-        tokio::spawn(
-            hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                // without this there are no WebSockets
-                .with_upgrades(),
-        );
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            // without this there are no WebSockets
+            .with_upgrades();
+        let mut stopped = stopped.clone();
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                _ = stopped.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+            }
+        });
     }
+    drop((listener, stopped));
+    stop.send_replace(());
+    // The last answers are on their way.
+    let _ = tokio::time::timeout(Duration::from_secs(3), stop.closed()).await;
+    Ok(())
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    serve(TcpListener::bind("127.0.0.1:3000").await?).await
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    serve(listener, async { drop(tokio::signal::ctrl_c().await) }).await
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs};
 
-use crate::Socket;
+use crate::{Namespace, Socket};
 
 /// Any error. What handlers return is turned into this.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -53,6 +53,8 @@ pub enum AckError {
     ///
     /// [`Builder::max_pending_acks`]: crate::Builder::max_pending_acks
     TooManyPending,
+    /// The event was volatile, and the connection could not take it.
+    NotSent,
     /// The answer has another shape than was asked for.
     Args(ArgsError),
 }
@@ -64,6 +66,7 @@ impl fmt::Display for AckError {
             AckError::Timeout => f.write_str("operation has timed out"),
             AckError::Disconnected => f.write_str("the socket is disconnected"),
             AckError::TooManyPending => f.write_str("too many acknowledgements are pending"),
+            AckError::NotSent => f.write_str("the connection could not take the event"),
             AckError::Args(error) => error.fmt(f),
         }
     }
@@ -190,10 +193,15 @@ pub enum HandlerError {
     Extract(BoxError),
     /// A handler returned an error, and the client had not asked for an answer.
     Failed(BoxError),
+    /// A [packet middleware](crate::Namespace::packet_middleware) refused an event.
+    Refused(BoxError),
     /// A handler panicked. Holds the panic's message, if it is text.
     Panicked(Option<Box<str>>),
     /// What a handler answered cannot be JSON.
     Reply(EncodeError),
+    /// The application's [parser](crate::parser) cannot say that a client has joined a namespace,
+    /// may not, or has to leave.
+    Encode(EncodeError),
     /// A handler took the [`AckSender`](crate::handler::AckSender) and dropped it unused: the
     /// client waits in vain.
     Unanswered,
@@ -203,10 +211,13 @@ impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HandlerError::Decode(error) => error.fmt(f),
-            HandlerError::Extract(error) | HandlerError::Failed(error) => error.fmt(f),
+            HandlerError::Extract(error)
+            | HandlerError::Failed(error)
+            | HandlerError::Refused(error) => error.fmt(f),
             HandlerError::Panicked(Some(message)) => write!(f, "panicked: {message}"),
             HandlerError::Panicked(None) => f.write_str("panicked"),
             HandlerError::Reply(error) => write!(f, "the answer cannot be sent: {error}"),
+            HandlerError::Encode(error) => write!(f, "the client cannot be told: {error}"),
             HandlerError::Unanswered => f.write_str("the event was not acknowledged"),
         }
     }
@@ -216,8 +227,10 @@ impl Error for HandlerError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             HandlerError::Decode(error) => Some(error),
-            HandlerError::Extract(error) | HandlerError::Failed(error) => Some(&**error),
-            HandlerError::Reply(error) => Some(error),
+            HandlerError::Extract(error)
+            | HandlerError::Failed(error)
+            | HandlerError::Refused(error) => Some(&**error),
+            HandlerError::Reply(error) | HandlerError::Encode(error) => Some(error),
             HandlerError::Panicked(_) | HandlerError::Unanswered => None,
         }
     }
@@ -235,6 +248,11 @@ impl<'a> ErrorReport<'a> {
     /// The socket; none if the client had joined no namespace.
     pub fn socket(&self) -> Option<&'a Socket> {
         self.socket
+    }
+
+    /// The namespace; none if the client had joined no namespace.
+    pub fn namespace(&self) -> Option<&'a Namespace> {
+        self.socket.map(Socket::namespace)
     }
 
     /// The event that was being handled, if it was one.

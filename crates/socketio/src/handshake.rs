@@ -4,6 +4,8 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use socketio_adapter::HandshakeDetails;
 
 /// What a client said when it connected: its first HTTP request, and what it gave to be let into
 /// the namespace.
@@ -28,6 +30,12 @@ impl Handshake {
     /// One header of the request, if it is there and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.request.header(name)
+    }
+
+    /// What [middlewares of the engine](engineio::Config::middleware) have found out about the
+    /// client.
+    pub fn extensions(&self) -> &http::Extensions {
+        self.request.extensions()
     }
 
     /// Path and query of the request.
@@ -82,8 +90,39 @@ impl Handshake {
     }
 
     /// When the request arrived.
+    #[doc(alias = "issued")]
     pub fn time(&self) -> SystemTime {
         self.request.time()
+    }
+
+    /// What other servers are told of it.
+    pub(crate) fn details(&self) -> HandshakeDetails {
+        let mut headers = Map::new();
+        for (name, value) in &self.headers() {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            match headers.get_mut(name.as_str()) {
+                None => drop(headers.insert(name.as_str().into(), value.into())),
+                Some(Value::Array(values)) => values.push(value.into()),
+                Some(first) => *first = vec![first.take(), value.into()].into(),
+            }
+        }
+        let issued = self.time().duration_since(SystemTime::UNIX_EPOCH);
+        let query = form_urlencoded::parse(self.query().as_bytes());
+        HandshakeDetails {
+            headers,
+            time: httpdate::fmt_http_date(self.time()),
+            address: self
+                .address()
+                .map_or(String::new(), |it| it.ip().to_string()),
+            xdomain: self.xdomain(),
+            secure: self.secure(),
+            issued: issued.map_or(0, |it| it.as_millis() as u64),
+            url: self.url().into(),
+            query: query
+                .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
+                .collect(),
+            auth: self.auth_as().unwrap_or_default(),
+        }
     }
 
     /// The request that opened the connection.

@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -11,7 +12,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use crate::{
     ConnectError, Socket,
-    handler::{Admission, Task},
+    handler::{Admission, Disconnect, Event, Farewell, Listeners, Passage, Task},
 };
 
 /// The handlers of one connection that did not finish when they were first polled.
@@ -28,6 +29,10 @@ pub(crate) struct InFlight {
 pub(crate) enum Work {
     /// A handler of an event or of a disconnection.
     Event(Task),
+    /// Handlers for that a socket is disconnecting.
+    Disconnecting(Farewell),
+    /// An event in packet middlewares.
+    Pass(Passage, Socket),
     /// A connection handler.
     Connect(Task, Socket),
     /// The middlewares that a client has to pass.
@@ -37,12 +42,14 @@ pub(crate) enum Work {
 /// What has finished.
 pub(crate) enum Done {
     Event,
+    Disconnecting(Disconnect, Option<Arc<Listeners>>),
+    Pass(Socket, Option<Event>),
     Connect(Socket),
     Admit(Socket, Result<(), ConnectError>),
 }
 
 impl InFlight {
-    /// `max_events` bounds the work of the kind [`Work::Event`]; at least one is let in.
+    /// `max_events` bounds the work for events; at least one is let in.
     pub(crate) fn new(max_events: usize) -> Self {
         Self {
             parked: None,
@@ -65,7 +72,7 @@ impl InFlight {
         match Pin::new(&mut work).poll(cx) {
             Poll::Ready(done) => Some(done),
             Poll::Pending => {
-                self.events += usize::from(matches!(work, Work::Event(_)));
+                self.events += usize::from(work.is_bounded());
                 self.parked.get_or_insert_default().push(work);
                 None
             }
@@ -77,7 +84,7 @@ impl InFlight {
         let parked = self.parked.as_mut()?;
         match parked.poll_next_unpin(cx) {
             Poll::Ready(Some(done)) => {
-                self.events -= usize::from(matches!(done, Done::Event));
+                self.events -= usize::from(done.was_bounded());
                 if parked.is_empty() {
                     self.parked = None;
                 }
@@ -85,6 +92,18 @@ impl InFlight {
             }
             Poll::Ready(None) | Poll::Pending => None,
         }
+    }
+}
+
+impl Work {
+    fn is_bounded(&self) -> bool {
+        !matches!(self, Work::Connect(..) | Work::Admit(..))
+    }
+}
+
+impl Done {
+    fn was_bounded(&self) -> bool {
+        !matches!(self, Done::Connect(_) | Done::Admit(..))
     }
 }
 
@@ -96,6 +115,14 @@ impl Future for Work {
             Work::Event(task) => {
                 ready!(task.as_mut().poll(cx));
                 Done::Event
+            }
+            Work::Disconnecting(farewell) => {
+                let (context, own) = ready!(farewell.as_mut().poll(cx));
+                Done::Disconnecting(context, own)
+            }
+            Work::Pass(passage, socket) => {
+                let event = ready!(passage.as_mut().poll(cx));
+                Done::Pass(socket.clone(), event)
             }
             Work::Connect(task, socket) => {
                 ready!(task.as_mut().poll(cx));

@@ -20,12 +20,20 @@
 //! | To | see |
 //! |---|---|
 //! | write handlers | [`handler`] |
+//! | tie names, payloads and answers together | [`TypedEvent`] |
 //! | let clients in or not | [`Namespace::middleware`] |
+//! | change or refuse events | [`Namespace::packet_middleware`] |
 //! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
-//! | wait for an answer | [`Socket::emit_with_ack`] |
+//! | let namespaces come to be on demand | [`SocketIo::of_dynamic`] |
+//! | wait for an answer, or for many | [`Socket::emit_with_ack`], [`BroadcastOperator::emit_with_ack`] |
+//! | look at sockets, move or disconnect them | [`SocketIo::fetch_sockets`], [`SocketIo::sockets_join`] |
+//! | take clients back after a short disconnection | [`Builder::connection_state_recovery`] |
+//! | make many servers one | [`Builder::adapter`], [`SocketIo::server_side_emit`] |
 //! | set limits and options | [`Builder`], [`Config`] |
+//! | talk to clients with another parser | [`parser`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
-//! | shut down | [`SocketIo::close`] |
+//! | shut down | [`SocketIo::close`], [`SocketIo::close_within`] |
+//! | test handlers | the crate `socketio-test` |
 //!
 //! # Promises
 //!
@@ -40,40 +48,66 @@
 #![forbid(unsafe_code)]
 
 mod ack;
+mod acks;
 mod broadcast;
 mod client;
+mod client_files;
+mod delivery;
+mod dynamic;
+mod emitter;
 mod error;
 mod extensions;
 pub mod handler;
 mod handshake;
 mod in_flight;
+mod listen;
 mod namespace;
+mod namespaces;
+mod outgoing;
+pub mod parser;
 mod reason;
+mod recovery;
+mod remote;
+mod room_events;
 mod server;
+mod server_side;
 mod snapshot;
 mod socket;
+mod typed;
 
 pub use engineio::{
-    CloseReason, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, HttpCompression,
-    InvalidCookie, Peer, Refusal, Serve, Server, SessionHandle, Sid, Str, Transport, Version,
-    serve,
+    CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, Exchange,
+    File, Files, Halt, HttpCompression, InvalidCookie, Overflow, Peer, Refusal, Serve, Server,
+    SessionHandle, Sid, Stats, Str, Transport, Version, serve,
 };
-pub use socketio_adapter::Room;
+pub use socketio_adapter::{self as adapter, HandshakeDetails, Room, RoomEvent};
+#[cfg(feature = "macros")]
+pub use socketio_macros::TypedEvent;
 pub use socketio_proto::{Args, ArgsError, DecodeError, EncodeError, ToArgs, encode::ArgsWriter};
 
 pub use self::{
     ack::AckFuture,
-    broadcast::{BroadcastOperator, IntoRooms, Volatile},
+    acks::{BroadcastAckError, BroadcastAcks},
+    broadcast::{BroadcastOperator, IntoRooms},
     client::Client,
+    dynamic::{NamespaceMatcher, ParentBroadcastOperator, ParentNamespace},
+    emitter::Emitter,
     error::{AckError, BoxError, ConnectError, EmitError, ErrorReply, ErrorReport, HandlerError},
     extensions::Extensions,
     handshake::Handshake,
     namespace::Namespace,
+    outgoing::OutgoingEvent,
     reason::DisconnectReason,
+    recovery::ConnectionStateRecovery,
+    remote::{FetchError, RemoteSocket},
     server::{Builder, SocketIo},
+    server_side::{ServerSideError, ServerSideEvent},
     socket::Socket,
+    typed::TypedEvent,
 };
 
+#[cfg(test)]
+extern crate self as socketio; // what the derive macro makes names it
 #[cfg(test)]
 mod tests;
 

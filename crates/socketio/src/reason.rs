@@ -32,6 +32,21 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Whether a client that was disconnected for this reason may be
+    /// [recovered](crate::Builder::connection_state_recovery): not if one of the sides wanted it,
+    /// and not if it breaks rules.
+    pub const fn is_recoverable(self) -> bool {
+        matches!(
+            self,
+            DisconnectReason::TransportClose
+                | DisconnectReason::TransportError
+                | DisconnectReason::PingTimeout
+                | DisconnectReason::ForcedClose
+                | DisconnectReason::ForcedServerClose
+                | DisconnectReason::ServerShuttingDown
+        )
+    }
+
     /// The official server's words for it.
     ///
     /// ```

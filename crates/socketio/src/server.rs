@@ -1,21 +1,32 @@
 //! The server: namespaces, options, and how it is mounted.
 
 use std::{
-    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
+    future::Future,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use engineio::{Acceptor, Config, Server, SessionHandle};
-use socketio_proto::{Limits, ToArgs};
+use engineio::{Acceptor, Closed, Config, Server, SessionHandle, WeakServer};
+use serde::de::DeserializeOwned;
+use socketio_adapter::Adapter;
+use socketio_proto::{Codec, Limits, Parser, ToArgs};
 
 use crate::{
-    BroadcastOperator, ConnectError, EmitError, ErrorReport, Namespace,
+    BroadcastAcks, BroadcastOperator, ConnectError, ConnectionStateRecovery, EmitError,
+    ErrorReport, FetchError, Handshake, Namespace, NamespaceMatcher, ParentNamespace, RemoteSocket,
+    ServerSideError, ServerSideEvent, Socket,
     broadcast::IntoRooms,
     client::Client,
-    handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded},
+    client_files,
+    dynamic::Params,
+    handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded, panic_error},
     namespace::{ErrorHook, log},
+    namespaces::{Full, Namespaces, Seat},
+    recovery::Budget,
+    snapshot::Watched,
 };
 
 /// A Socket.IO server. Cheap to clone.
@@ -29,17 +40,24 @@ pub struct SocketIo(Arc<Inner>);
 struct Inner {
     core: Arc<Core>,
     main: Namespace,
-    namespaces: RwLock<HashMap<Box<str>, Namespace>>,
+    namespaces: Namespaces,
+    on_new_namespace: Watched<Vec<NamespaceHook>>,
     config: Config,
-    /// Made when first asked for. The service and the server keep each other alive until
-    /// [`SocketIo::close`].
-    service: Mutex<Option<Server<SocketIo>>>,
+    /// Made when first asked for. Weak: the service keeps the server alive. It lives for as long as
+    /// somebody has it or there are sessions; one that is made anew after that is the same to
+    /// everybody.
+    service: Mutex<WeakServer<SocketIo>>,
 }
+
+type NamespaceHook = Arc<dyn Fn(&Namespace) + Send + Sync>;
 
 /// What namespaces know of their server.
 pub(crate) struct Core {
     pub(crate) options: Options,
+    pub(crate) codec: Codec,
     pub(crate) state: http::Extensions,
+    pub(crate) adapter: Option<Arc<dyn Adapter>>,
+    pub(crate) recovery: Option<Arc<Budget>>,
     on_error: ErrorHook,
 }
 
@@ -61,6 +79,10 @@ pub(crate) struct Options {
     pub(crate) max_waiting: usize,
     pub(crate) max_waiting_bytes: usize,
     pub(crate) max_pending_acks: usize,
+    pub(crate) request_timeout: Duration,
+    pub(crate) max_namespaces_per_client: usize,
+    pub(crate) max_dynamic_namespaces: usize,
+    pub(crate) cleanup_empty_child_namespaces: bool,
 }
 
 impl Default for Options {
@@ -72,10 +94,15 @@ impl Default for Options {
             max_waiting: 256,
             max_waiting_bytes: 1_000_000,
             max_pending_acks: 1024,
+            request_timeout: Duration::from_secs(5),
+            max_namespaces_per_client: 100,
+            max_dynamic_namespaces: 10_000,
+            cleanup_empty_child_namespaces: false,
         }
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct WeakSocketIo(Weak<Inner>);
 
 impl WeakSocketIo {
@@ -98,24 +125,102 @@ impl SocketIo {
     /// The namespace with this name, made if there is none. A slash is put before the name where
     /// it is missing.
     ///
-    /// Clients can join exactly the namespaces that have been made.
+    /// Clients can join the namespaces that have been made, and those that come to be as children
+    /// of a [parent](Self::of_dynamic). One that is made here and matches a parent that is not a
+    /// predicate is a child of it all the same, with the parent's handlers; of several parents the
+    /// first one counts.
     pub fn of(&self, name: &str) -> Namespace {
         let name = match name.strip_prefix('/') {
             Some(_) => name.to_owned(),
             None => format!("/{name}"),
         };
-        let mut namespaces = self.0.namespaces.write();
-        let namespaces = namespaces.as_mut().unwrap_or_else(|it| it.get_mut());
-        if let Some(namespace) = namespaces.get(&*name) {
-            return namespace.clone();
+        let namespaces = &self.0.namespaces;
+        if let Some(namespace) = namespaces.get(&name) {
+            return namespace;
         }
-        let namespace = Namespace::new(&name, self.0.core.clone());
-        namespace.set_server(self.downgrade());
-        namespaces.insert(name.into(), namespace.clone());
+        let child_of = namespaces.parents().iter().find_map(|parent| {
+            let params = parent.params(&name)?;
+            Some((parent.clone(), params))
+        });
+        let (namespace, is_new) = namespaces.get_or_make(&name, || {
+            let core = self.0.core.clone();
+            let namespace = match child_of {
+                Some((parent, params)) => Namespace::new_child(&name, core, &parent, params),
+                None => Namespace::new(&name, core),
+            };
+            namespace.set_server(self.downgrade());
+            namespace
+        });
+        if is_new {
+            self.announce(&namespace);
+        }
         namespace
     }
 
+    /// Lets namespaces come to be when a client asks for them: those whose name
+    /// [matches](NamespaceMatcher). They are the children of what this returns, and have its
+    /// handlers.
+    ///
+    /// Who asks for a name that no namespace has is let in by the first parent that it matches, in
+    /// the order in which the parents were made, and refused with `Invalid namespace` if there is
+    /// none. How many children there may be is for [`Builder::max_dynamic_namespaces`] to say, how
+    /// long they stay for [`Builder::cleanup_empty_child_namespaces`].
+    ///
+    /// ```
+    /// use socketio::{Namespace, Socket, SocketIo};
+    ///
+    /// let io = SocketIo::new();
+    /// let rooms = io.of_dynamic("/room/{id}");
+    /// rooms.on_connection(async |socket: Socket, room: Namespace| {
+    ///     println!("{} is in room {:?}", socket.id(), room.param("id"));
+    /// });
+    /// io.of_dynamic(|name: &str| name.ends_with("-live"));
+    ///
+    /// rooms.emit("to all rooms", &())?;
+    /// assert!(io.of("/room/7").is_dynamic());
+    /// # Ok::<(), socketio::EmitError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a pattern is malformed; see [`NamespaceMatcher`].
+    #[doc(alias = "of")]
+    pub fn of_dynamic(&self, matcher: impl Into<NamespaceMatcher>) -> ParentNamespace {
+        let core = self.0.core.clone();
+        let parent = ParentNamespace::new(matcher.into(), core, self.downgrade());
+        self.0.namespaces.add_parent(parent.clone());
+        parent
+    }
+
+    /// The namespace with this name, slash and all, if there is one.
+    pub fn namespace(&self, name: &str) -> Option<Namespace> {
+        self.0.namespaces.get(name)
+    }
+
+    /// All namespaces that there are, in no order.
+    #[doc(alias = "_nsps")]
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        self.0.namespaces.all()
+    }
+
+    /// Adds a function that is called once with every namespace that is made from now on, by
+    /// [`of`](Self::of) or for a client, and before any client is in it. Parents are none.
+    ///
+    /// It is called in place, so it should be quick.
+    ///
+    /// ```
+    /// let io = socketio::SocketIo::new();
+    /// io.on_new_namespace(|namespace| println!("{} is new", namespace.name()));
+    /// ```
+    #[doc(alias = "new_namespace")]
+    pub fn on_new_namespace(&self, hook: impl Fn(&Namespace) + Send + Sync + 'static) -> &Self {
+        let hook: NamespaceHook = Arc::new(hook);
+        self.0.on_new_namespace.update(|hooks| hooks.push(hook));
+        self
+    }
+
     /// See [`Namespace::middleware`].
+    #[doc(alias = "use")]
     pub fn middleware<H, T, E>(&self, middleware: H) -> &Self
     where
         H: Handler<Connect, T, Output = Result<(), E>>,
@@ -178,12 +283,33 @@ impl SocketIo {
         self.0.main.emit(event, args)
     }
 
+    /// See [`Namespace::send`].
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
+    pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
+        self.0.main.send(args)
+    }
+
+    /// See [`Namespace::emit_with_ack`].
+    #[doc(alias = "emitWithAck")]
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &(impl ToArgs + ?Sized),
+    ) -> BroadcastAcks<T> {
+        self.0.main.emit_with_ack(event, args)
+    }
+
     /// See [`Namespace::to`].
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.0.main.to(rooms)
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.to(rooms)
     }
@@ -198,52 +324,278 @@ impl SocketIo {
         self.0.main.volatile()
     }
 
+    /// See [`Namespace::compress`].
+    pub fn compress(&self, compress: bool) -> BroadcastOperator {
+        self.0.main.compress(compress)
+    }
+
+    /// See [`Namespace::local`].
+    pub fn local(&self) -> BroadcastOperator {
+        self.0.main.local()
+    }
+
+    /// See [`Namespace::timeout`].
+    pub fn timeout(&self, timeout: Duration) -> BroadcastOperator {
+        self.0.main.timeout(timeout)
+    }
+
+    /// See [`Namespace::sockets`].
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.0.main.sockets()
+    }
+
+    /// See [`Namespace::fetch_sockets`].
+    ///
+    /// # Errors
+    ///
+    /// If another server does not answer in time.
+    #[doc(alias = "fetchSockets")]
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
+        self.0.main.fetch_sockets().await
+    }
+
+    /// See [`Namespace::sockets_join`].
+    #[doc(alias = "socketsJoin")]
+    pub fn sockets_join(&self, rooms: impl IntoRooms) {
+        self.0.main.sockets_join(rooms);
+    }
+
+    /// See [`Namespace::sockets_leave`].
+    #[doc(alias = "socketsLeave")]
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) {
+        self.0.main.sockets_leave(rooms);
+    }
+
+    /// See [`Namespace::disconnect_sockets`].
+    #[doc(alias = "disconnectSockets")]
+    pub fn disconnect_sockets(&self, close: bool) {
+        self.0.main.disconnect_sockets(close);
+    }
+
+    /// See [`Namespace::on_server_side_emit`].
+    pub fn on_server_side_emit<H, F>(&self, event: &str, handler: H) -> &Self
+    where
+        H: Fn(ServerSideEvent) -> F + Send + Sync + 'static,
+        F: Future<Output: IntoResult> + Send + 'static,
+    {
+        self.0.main.on_server_side_emit(event, handler);
+        self
+    }
+
+    /// See [`Namespace::server_side_emit`].
+    ///
+    /// # Errors
+    ///
+    /// If the name is reserved or the arguments cannot be JSON.
+    #[doc(alias = "serverSideEmit")]
+    pub fn server_side_emit<A: ToArgs + ?Sized>(
+        &self,
+        event: &str,
+        args: &A,
+    ) -> Result<(), EmitError> {
+        self.0.main.server_side_emit(event, args)
+    }
+
+    /// See [`Namespace::server_side_emit_with_ack`].
+    ///
+    /// # Errors
+    ///
+    /// If the event cannot be sent, or not all servers answer in time.
+    #[doc(alias = "serverSideEmitWithAck")]
+    pub async fn server_side_emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &(impl ToArgs + ?Sized),
+    ) -> Result<Vec<T>, ServerSideError<T>> {
+        self.0.main.server_side_emit_with_ack(event, args).await
+    }
+
     /// The service that answers HTTP requests: a hyper 1 service and a tower service, and by its
-    /// [`layer`](Server::layer) a tower layer. Every call gives the same one.
+    /// [`layer`](Server::layer) a tower layer. Every call gives the same one, until
+    /// [`close`](Self::close).
     ///
-    /// Its path is `/socket.io/` unless [`Builder::engine`] says otherwise. The service keeps the
-    /// server alive, and the server the service, until [`close`](Self::close).
+    /// Its path is `/socket.io/` unless [`Builder::engine`] says otherwise. The service and its
+    /// sessions keep the server alive; when the last of all three is gone, everything is freed.
+    #[doc(alias = "engine")]
     pub fn service(&self) -> Server<SocketIo> {
-        let mut service = self
-            .0
-            .service
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current_service();
+        if let Some(service) = current.upgrade() {
+            return service;
+        }
+        let service = Server::new(self.0.config.clone(), self.clone());
+        *current = service.downgrade();
+        for namespace in self.namespaces() {
+            namespace.open_cluster();
+        }
         service
-            .get_or_insert_with(|| Server::new(self.0.config.clone(), self.clone()))
-            .clone()
     }
 
-    /// Closes all connections and takes no new ones; sockets are told
-    /// [`ServerShuttingDown`](crate::DisconnectReason::ServerShuttingDown). What was sent still
-    /// leaves. Returns when all connections are gone, or after ten seconds.
+    /// Shuts down in ten seconds at most; see [`close_within`](Self::close_within).
+    pub async fn close(&self) -> Closed {
+        self.close_within(CLOSE_TIME).await
+    }
+
+    /// Shuts down:
     ///
-    /// Afterwards [`service`](Self::service) gives a new service.
-    pub async fn close(&self) {
-        let service = self.0.service.lock().map(|mut it| it.take());
-        let service = service.unwrap_or_else(|it| it.into_inner().take());
-        if let Some(service) = service {
-            service.close(CLOSE_TIME).await;
+    /// - new connections are refused with 503;
+    /// - sockets are disconnected with
+    ///   [`ServerShuttingDown`](crate::DisconnectReason::ServerShuttingDown);
+    /// - what was sent still leaves, then the clients are told, and polls that wait are answered;
+    /// - handlers run to their end, those of disconnections too.
+    ///
+    /// Returns when all this is done, or when the time is over. What is still there by then is cut
+    /// off: connections are closed, handlers dropped where they wait. [`Closed`] says how many
+    /// connections that were.
+    ///
+    /// Afterwards [`service`](Self::service) gives a new service, and clients can connect again.
+    ///
+    /// If several calls wait at once, the shortest time holds. If the returned future is dropped,
+    /// the shutdown goes on, and another call waits for it. A handler must not wait for it: it
+    /// would wait for its own end.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let io = socketio::SocketIo::new();
+    /// let service = io.service();
+    /// // … serve it, then
+    /// let closed = io.close_within(Duration::from_secs(3)).await;
+    /// assert!(closed.all_gone());
+    /// # }
+    /// ```
+    ///
+    /// The accept loop is stopped by whoever runs it. Do that afterwards: until then, new clients
+    /// get their clear answer, and clients with long-polling can fetch what is left for them.
+    ///
+    /// ```no_run
+    /// # async fn example(io: socketio::SocketIo, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+    /// socketio::serve(listener, io.service())
+    ///     .with_graceful_shutdown(async move {
+    ///         let _ = tokio::signal::ctrl_c().await;
+    ///         io.close().await;
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    pub async fn close_within(&self, time: Duration) -> Closed {
+        let service = self.current_service().upgrade();
+        let closed = match &service {
+            Some(service) => service.close(time).await,
+            None => Closed::default(),
+        };
+        // It may have to reach others that are gone; nobody waits for that for ever.
+        let _ = tokio::time::timeout(time.max(ADAPTER_TIME), self.close_adapter()).await;
+        let mut current = self.current_service();
+        // Another call may have been faster, and a new service be in use.
+        if current.upgrade().is_some_and(|it| it.is_closing()) {
+            *current = WeakServer::default();
+        }
+        closed
+    }
+
+    /// No connection is left: other servers are told that this one is gone.
+    async fn close_adapter(&self) {
+        if let Some(adapter) = &self.0.core.adapter {
+            for namespace in self.namespaces() {
+                namespace.close_cluster().await;
+            }
+            adapter.close().await;
         }
     }
 
-    /// The namespace with this name, if it has been made.
-    pub(crate) fn namespace(&self, name: &str) -> Option<Namespace> {
-        if name == "/" {
-            return Some(self.0.main.clone());
+    /// A seat in a namespace that clients can join right now.
+    pub(crate) fn seat(&self, name: &str) -> Option<Seat> {
+        self.0.namespaces.open_seat(name)
+    }
+
+    /// A seat for a client in the namespace that it asks for, which may come to be now.
+    pub(crate) async fn find_seat(
+        &self,
+        name: &str,
+        handshake: &Handshake,
+    ) -> Result<Seat, ConnectError> {
+        let mut found = self.0.namespaces.seat(name);
+        for parent in &*self.0.namespaces.parents() {
+            if found.is_some() {
+                break;
+            }
+            if let Some(params) = parent.ask(name, handshake).await {
+                found = Some(self.seat_in_child(name, parent, params)?);
+            }
         }
-        let namespaces = self.0.namespaces.read();
-        let namespaces = namespaces.unwrap_or_else(PoisonError::into_inner);
-        namespaces.get(name).cloned()
+        let seat = found.ok_or_else(|| ConnectError::new("Invalid namespace"))?;
+        seat.namespace().announced().wait().await;
+        Ok(seat)
+    }
+
+    fn seat_in_child(
+        &self,
+        name: &str,
+        parent: &ParentNamespace,
+        params: Params,
+    ) -> Result<Seat, ConnectError> {
+        let max = self.options().max_dynamic_namespaces;
+        let made = self.0.namespaces.seat_or_make(name, max, || {
+            let child = Namespace::new_child(name, self.0.core.clone(), parent, params);
+            child.set_server(self.downgrade());
+            child
+        });
+        let (seat, is_new) = made.map_err(|Full| {
+            tracing::debug!(name, "too many dynamic namespaces");
+            ConnectError::new("Too many namespaces")
+        })?;
+        if is_new {
+            self.announce(seat.namespace());
+        }
+        Ok(seat)
+    }
+
+    fn announce(&self, namespace: &Namespace) {
+        for hook in &*self.0.on_new_namespace.current() {
+            if let Err(panic) = guarded(|| hook(namespace)) {
+                namespace.report(&ErrorReport {
+                    socket: None,
+                    event: None,
+                    error: &panic_error(&*panic),
+                });
+            }
+        }
+        let _ = namespace.announced().set(());
+    }
+
+    /// The last client has left a child, or will not join it.
+    pub(crate) fn vacated(&self, child: &Namespace) {
+        let remove = self.options().cleanup_empty_child_namespaces;
+        self.0.namespaces.vacated(child, remove);
+    }
+
+    pub(crate) fn namespaces_table(&self) -> &Namespaces {
+        &self.0.namespaces
+    }
+
+    pub(crate) fn main(&self) -> &Namespace {
+        &self.0.main
     }
 
     pub(crate) fn options(&self) -> &Options {
         &self.0.core.options
     }
 
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.0.core.codec
+    }
+
     /// Something went wrong before the client had joined any namespace.
     pub(crate) fn report(&self, report: &ErrorReport<'_>) {
         self.0.core.report(report);
+    }
+
+    fn current_service(&self) -> MutexGuard<'_, WeakServer<SocketIo>> {
+        self.0
+            .service
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn downgrade(&self) -> WeakSocketIo {
@@ -289,7 +641,10 @@ impl fmt::Debug for SocketIo {
 #[must_use]
 pub struct Builder {
     options: Options,
+    codec: Codec,
     state: http::Extensions,
+    adapter: Option<Arc<dyn Adapter>>,
+    recovery: Option<ConnectionStateRecovery>,
     engine: Config,
 }
 
@@ -297,7 +652,10 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             options: Options::default(),
+            codec: Codec::default(),
             state: http::Extensions::new(),
+            adapter: None,
+            recovery: None,
             engine: Config::default().path(PATH),
         }
     }
@@ -313,6 +671,7 @@ impl Builder {
 
     /// How long a connection may take to join its first namespace before it is closed. Default:
     /// 45 s.
+    #[doc(alias = "connectTimeout")]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
@@ -362,6 +721,104 @@ impl Builder {
         self
     }
 
+    /// Makes this server one of several that act as one: broadcasts reach the sockets of all of
+    /// them. Default: none, the server is alone.
+    ///
+    /// ```
+    /// use socketio::{SocketIo, adapter::MemoryAdapter};
+    ///
+    /// let cluster = MemoryAdapter::new();
+    /// let one = SocketIo::builder().adapter(cluster.clone()).build();
+    /// let another = SocketIo::builder().adapter(cluster).build();
+    /// ```
+    pub fn adapter(mut self, adapter: impl Adapter) -> Self {
+        self.adapter = Some(Arc::new(adapter));
+        self
+    }
+
+    /// Lets clients 3.x and 4.x come back after a short disconnection as if it had not been: with
+    /// the id, the rooms and the [data](Socket::set_data) that they had, and with the events that
+    /// they have missed, in order, before the answer to their CONNECT. Default: off.
+    ///
+    /// An event that the client may have to be sent again has one more argument, the offset; events
+    /// that are [volatile](Namespace::volatile) or ask for an acknowledgement are not sent again.
+    /// Old clients (1.x and 2.x) see no offsets and cannot be recovered. A client that
+    /// [was disconnected](crate::DisconnectReason::is_recoverable) on purpose, or left, is not.
+    ///
+    /// While this is on, the events of a namespace are sent one after the other, whichever thread
+    /// they come from.
+    ///
+    /// ```
+    /// use socketio::{ConnectionStateRecovery, SocketIo};
+    ///
+    /// let io = SocketIo::builder()
+    ///     .connection_state_recovery(ConnectionStateRecovery::new())
+    ///     .build();
+    /// io.on_connection(async |socket: socketio::Socket| {
+    ///     if !socket.recovered() {
+    ///         socket.join("news");
+    ///     }
+    /// });
+    /// ```
+    #[doc(alias = "connectionStateRecovery")]
+    pub fn connection_state_recovery(mut self, options: ConnectionStateRecovery) -> Self {
+        self.recovery = Some(options);
+        self
+    }
+
+    /// How long other servers have for an answer where nothing else is said. Default: 5 s.
+    #[doc(alias = "requestsTimeout")]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.options.request_timeout = timeout;
+        self
+    }
+
+    /// What packets look like on the wire. Clients must use the same parser. Default: that of the
+    /// protocol document; see [`parser`](crate::parser) for others.
+    ///
+    /// ```
+    /// use socketio::{SocketIo, parser::MsgpackParser};
+    ///
+    /// let io = SocketIo::builder().parser(MsgpackParser).build();
+    /// ```
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.codec = Codec::new(parser);
+        self
+    }
+
+    /// How many namespaces one client may be in, or ask for, at the same time. Beyond that it is
+    /// refused with `Too many namespaces`. Default: 100.
+    pub fn max_namespaces_per_client(mut self, count: usize) -> Self {
+        self.options.max_namespaces_per_client = count;
+        self
+    }
+
+    /// How many [dynamic](SocketIo::of_dynamic) namespaces there may be when a client brings
+    /// another one into being. Beyond that the new one takes the place of one that everybody has
+    /// left, and if there is none the client is refused with `Too many namespaces`. Default:
+    /// 10,000, each of which takes about 6 KB.
+    ///
+    /// Those that the application makes count, but it may make any number.
+    pub fn max_dynamic_namespaces(mut self, count: usize) -> Self {
+        self.options.max_dynamic_namespaces = count;
+        self
+    }
+
+    /// Whether a [dynamic](SocketIo::of_dynamic) namespace is removed when its last socket has
+    /// left, or when a client was refused while nobody else was in it or about to join. Whoever
+    /// asks for its name after that makes a new one. Namespaces that have no parent are never
+    /// removed. Default: false, so it stays until its place is
+    /// [needed](Self::max_dynamic_namespaces).
+    ///
+    /// A [`Namespace`] that was removed reaches nobody any more. What was registered with it, and
+    /// not with its parent, is gone; [`on_new_namespace`](SocketIo::on_new_namespace) is the place
+    /// to do it again.
+    #[doc(alias = "cleanupEmptyChildNamespaces")]
+    pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
+        self.options.cleanup_empty_child_namespaces = cleanup;
+        self
+    }
+
     /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies. The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
@@ -369,22 +826,59 @@ impl Builder {
         self
     }
 
+    /// Hands out the JavaScript client below the path, so that pages can say
+    /// `<script src="/socket.io/socket.io.js">`. Default: it does not; the official server brings
+    /// the client along, in Rust it comes from npm.
+    ///
+    /// The directory is that of the built client, `node_modules/socket.io-client/dist` after
+    /// `npm install socket.io-client`. Of the eight files of the official server those that are
+    /// there are read once, now. To take them from elsewhere, see
+    /// [`Config::files`](engineio::Config::files).
+    ///
+    /// # Errors
+    ///
+    /// If none of the files is there, or one cannot be read.
+    ///
+    /// ```no_run
+    /// use socketio::SocketIo;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let io = SocketIo::builder()
+    ///     .serve_client("node_modules/socket.io-client/dist")?
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "serveClient")]
+    pub fn serve_client(mut self, directory: impl AsRef<Path>) -> io::Result<Self> {
+        let files = client_files::read(directory.as_ref())?;
+        self.engine = self.engine.files(files);
+        Ok(self)
+    }
+
     /// The server.
     pub fn build(self) -> SocketIo {
         let core = Arc::new(Core {
             options: self.options,
+            codec: self.codec,
             state: self.state,
+            adapter: self.adapter,
+            recovery: self
+                .recovery
+                .map(|options| Arc::new(Budget::new(options, self.engine.heartbeat()))),
             on_error: ErrorHook::default(),
         });
         let main = Namespace::new("/", core.clone());
         let io = SocketIo(Arc::new(Inner {
             main: main.clone(),
-            namespaces: RwLock::new([("/".into(), main.clone())].into()),
+            namespaces: Namespaces::new(main.clone()),
+            on_new_namespace: Watched::default(),
             core,
             config: self.engine,
-            service: Mutex::new(None),
+            service: Mutex::default(),
         }));
         main.set_server(io.downgrade());
+        let _ = main.announced().set(());
         io
     }
 }
@@ -400,5 +894,8 @@ impl fmt::Debug for Builder {
 /// Where clients look if they are not told otherwise.
 const PATH: &str = "/socket.io/";
 
-/// How long [`SocketIo::close`] waits.
+/// How long [`SocketIo::close`] takes at most.
 const CLOSE_TIME: Duration = Duration::from_secs(10);
+
+/// How long an adapter has at least to say goodbye.
+const ADAPTER_TIME: Duration = Duration::from_secs(1);

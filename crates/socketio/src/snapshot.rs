@@ -14,26 +14,45 @@ pub(crate) struct Watched<T> {
 }
 
 impl<T: Clone> Watched<T> {
-    /// Changes the value. Snapshots that were taken keep the old one until they are refreshed.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut T)) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut current));
-        self.version.fetch_add(1, Ordering::Release);
+    /// A value that is shared until either side is changed.
+    pub(crate) fn new(value: Arc<T>) -> Self {
+        Self {
+            version: AtomicUsize::new(0),
+            current: RwLock::new(value),
+        }
     }
 
-    /// Puts another value in its place. What is given up is dropped outside of the lock.
-    pub(crate) fn replace(&self, value: T) {
+    /// Changes the value. Snapshots that were taken keep the old one until they are refreshed.
+    ///
+    /// The change is made under the lock; what it removes it returns, to be dropped outside.
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *current, Arc::new(value));
+        let result = change(Arc::make_mut(&mut current));
         self.version.fetch_add(1, Ordering::Release);
-        drop(current);
-        drop(old);
+        result
+    }
+
+    /// Makes a change that has been made to another one: where they shared the `old` value they
+    /// share the `new` one.
+    pub(crate) fn follow(&self, old: &Arc<T>, new: &Arc<T>, change: impl FnOnce(&mut T)) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, old) {
+            *current = new.clone();
+        } else {
+            change(Arc::make_mut(&mut current));
+        }
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// The value as it is now, to be looked at once.
     pub(crate) fn current(&self) -> Arc<T> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.clone()
+    }
+
+    /// Looks at the value under the lock: nobody changes it meanwhile.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The value as it is now, to be looked at often.

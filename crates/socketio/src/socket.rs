@@ -5,25 +5,33 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicU8, Ordering},
     },
     task::Context,
+    time::Duration,
 };
 
 use engineio::{SessionHandle, Sid, Version};
 use futures_util::task::AtomicWaker;
-use socketio_adapter::Room;
-use socketio_proto::{Args, ToArgs, connect, encode};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use socketio_adapter::{Room, SocketDetails};
+use socketio_proto::{Args, EncodeError, Encoded, ToArgs};
 use tokio::sync::oneshot;
 
 use crate::{
-    AckError, AckFuture, BroadcastOperator, EmitError, ErrorReport, Extensions, Handshake,
-    Namespace,
-    broadcast::{IntoRooms, Volatile},
+    AckError, AckFuture, BroadcastOperator, DisconnectReason, EmitError, ErrorReport, Extensions,
+    Handshake, Namespace,
+    broadcast::IntoRooms,
+    delivery::Ticket,
+    emitter::{Emitter, Flags},
     error::HandlerError,
-    handler::{self, Event, Events, Handler, IntoReply},
+    handler::{Event, Handler, HandlerId, IntoReply, Listeners},
     namespace::Member,
+    namespaces::Seat,
+    outgoing,
+    recovery::Recoverable,
     snapshot::Watched,
 };
 
@@ -46,20 +54,43 @@ struct Inner {
     /// What belongs to the state and most sockets do not need at a given time.
     rare: Mutex<Option<Box<Rare>>>,
     extras: OnceLock<Box<Extras>>,
+    /// If its namespace has connection state recovery, and its client knows of it.
+    recoverable: Option<Box<Recoverable>>,
+}
+
+pub(crate) struct WeakSocket(Weak<Inner>);
+
+impl WeakSocket {
+    pub(crate) fn upgrade(&self) -> Option<Socket> {
+        self.0.upgrade().map(Socket)
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 #[derive(Default)]
 struct Rare {
-    pending_acks: HashMap<u64, oneshot::Sender<Args>>,
-    /// Rooms joined before the socket was connected.
-    early_rooms: Vec<Room>,
+    pending_acks: HashMap<u64, Waiter>,
+    /// Rooms joined before the socket was connected; or those that it was in when it was
+    /// disconnected, as long as handlers for that look at them.
+    rooms: Vec<Room>,
+}
+
+/// Who waits for an answer of the client.
+#[derive(Debug)]
+enum Waiter {
+    One(oneshot::Sender<Args>),
+    OfMany(Ticket),
 }
 
 /// What applications may add to a socket.
 #[derive(Default)]
 struct Extras {
     extensions: Extensions,
-    handlers: Watched<Events>,
+    data: RwLock<Option<Box<RawValue>>>,
+    listeners: OnceLock<Box<Watched<Listeners>>>,
 }
 
 /// In middleware.
@@ -71,18 +102,43 @@ const LEFT: u8 = 2;
 const KICKED: u8 = 3;
 /// Disconnected by the server, which wants the whole connection closed.
 const KICKED_OUT: u8 = 4;
+/// Its client has come back on another connection.
+const TAKEN_OVER: u8 = 5;
+/// None of its handlers will be called any more.
+const GONE: u8 = 6;
 
 impl Socket {
-    pub(crate) fn new(namespace: Namespace, session: SessionHandle, handshake: Handshake) -> Self {
+    /// A socket that is about to be connected. The seat is its, until it leaves or is refused.
+    pub(crate) fn new(seat: Seat, session: SessionHandle, handshake: Handshake) -> Self {
+        let namespace = seat.into_namespace();
+        let version = session.version();
+        let recoverable = namespace.recovery().and_then(|recovery| {
+            recovery.note(version);
+            (version == Version::V4).then(|| {
+                let claimed = recovery.claim(handshake.auth());
+                Box::new(claimed.unwrap_or_else(Recoverable::new))
+            })
+        });
+        let before = recoverable.as_ref().and_then(|it| it.before());
+        let (id, data) = before.unwrap_or_else(|| (new_id(&session, namespace.name()), None));
+        let extras = OnceLock::new();
+        if let Some(data) = data {
+            let data = RwLock::new(Some(data));
+            let _ = extras.set(Box::new(Extras {
+                data,
+                ..Extras::default()
+            }));
+        }
         Self(Arc::new(Inner {
-            id: new_id(&session, namespace.name()),
+            id,
             namespace,
             session,
             handshake,
             state: AtomicU8::new(CONNECTING),
             connection: AtomicWaker::new(),
             rare: Mutex::default(),
-            extras: OnceLock::new(),
+            extras,
+            recoverable,
         }))
     }
 
@@ -114,9 +170,55 @@ impl Socket {
         self.state() == CONNECTED
     }
 
+    /// Whether the client has come back after a disconnection: the socket has its id, rooms and data
+    /// again, and the client gets what it has missed; see
+    /// [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
+    pub fn recovered(&self) -> bool {
+        let recoverable = self.0.recoverable.as_ref();
+        recoverable.is_some_and(|it| it.is_recovered())
+    }
+
     /// Values of any type, one of each, that belong to this socket.
     pub fn extensions(&self) -> &Extensions {
         &self.extras().extensions
+    }
+
+    /// Keeps data with the socket, in place of what was there. Other servers
+    /// [see it](crate::BroadcastOperator::fetch_sockets), and a
+    /// [recovered](crate::Builder::connection_state_recovery) socket has it again. For what is only
+    /// for this server, or cannot be JSON, there are [`extensions`](Self::extensions).
+    ///
+    /// ```
+    /// # fn example(socket: &socketio::Socket) -> Result<(), serde_json::Error> {
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct User { name: String }
+    ///
+    /// socket.set_data(&User { name: "ann".into() })?;
+    /// let user: User = socket.data()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be JSON.
+    pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), serde_json::Error> {
+        let data = serde_json::value::to_raw_value(data)?;
+        let mut slot = self.extras().data.write();
+        let slot = slot.as_mut().unwrap_or_else(|it| it.get_mut());
+        **slot = Some(data);
+        Ok(())
+    }
+
+    /// The [data](Self::set_data) of the socket. As long as there is none it is `null`, which an
+    /// `Option` reads as `None`.
+    ///
+    /// # Errors
+    ///
+    /// If it has another shape.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        let data = self.raw_data();
+        serde_json::from_str(data.as_deref().map_or("null", RawValue::get))
     }
 
     /// Sends an event. A tuple stands for several arguments, `()` for none.
@@ -128,12 +230,17 @@ impl Socket {
     ///
     /// If the name is reserved or the arguments cannot be JSON.
     pub fn emit<A: ToArgs + ?Sized>(&self, event: &str, args: &A) -> Result<(), EmitError> {
-        check_emit(event)?;
-        if self.state() <= CONNECTED {
-            let name = self.namespace().name();
-            self.conn().send(encode::event(name, None, event, args)?);
-        }
-        Ok(())
+        self.emit_as(event, args, Flags::default()).map(drop)
+    }
+
+    /// Sends the event `message`; see [`emit`](Self::emit).
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
+    pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
+        self.emit("message", args)
     }
 
     /// Sends an event and asks for an acknowledgement, which is read as a `T`: a tuple takes
@@ -145,14 +252,30 @@ impl Socket {
     /// # use std::time::Duration;
     /// # async fn example(socket: socketio::Socket) -> Result<(), socketio::AckError> {
     /// let answer: u32 = socket
-    ///     .emit_with_ack("how many?", &("apples", 3))
     ///     .timeout(Duration::from_secs(5))
+    ///     .emit_with_ack("how many?", &("apples", 3))
     ///     .await?;
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T>(&self, event: &str, args: &(impl ToArgs + ?Sized)) -> AckFuture<T> {
-        AckFuture::new(self.clone(), self.send_with_ack(event, args))
+        Emitter::new(self).emit_with_ack(event, args)
+    }
+
+    /// Events that may be lost: they are sent only if the connection can take them right now.
+    pub fn volatile(&self) -> Emitter<'_> {
+        Emitter::new(self).volatile()
+    }
+
+    /// Events in poll responses that may be compressed, or not. Default: `true`.
+    pub fn compress(&self, compress: bool) -> Emitter<'_> {
+        Emitter::new(self).compress(compress)
+    }
+
+    /// Events whose acknowledgements are waited for no longer than this.
+    pub fn timeout(&self, timeout: Duration) -> Emitter<'_> {
+        Emitter::new(self).timeout(timeout)
     }
 
     /// Joins rooms: one name, or a list of them. Before the socket is connected it is remembered,
@@ -163,7 +286,7 @@ impl Socket {
         let mut rare = self.rare();
         match self.state() {
             CONNECTING => {
-                let early = &mut rare.get_or_insert_default().early_rooms;
+                let early = &mut rare.get_or_insert_default().rooms;
                 for room in rooms {
                     if !early.contains(&room) {
                         early.push(room);
@@ -171,32 +294,38 @@ impl Socket {
                 }
             }
             // Under the lock: a client of protocol 4 that comes back has the same id again.
-            CONNECTED => {
-                self.namespace().registry().join(self.id(), rooms);
-            }
+            CONNECTED => self.join_now(rooms),
             _ => {}
         }
+        drop(rare);
+        self.namespace().tell_room_events();
     }
 
     /// Leaves a room.
     pub fn leave(&self, room: &str) {
         let mut rare = self.rare();
         match (self.state(), &mut *rare) {
-            (CONNECTING, Some(rare)) => rare.early_rooms.retain(|early| **early != *room),
+            (CONNECTING, Some(rare)) => rare.rooms.retain(|early| **early != *room),
             (CONNECTED, _) => {
                 self.namespace().registry().leave(self.id(), room);
+                if let Some(recoverable) = self.recoverable() {
+                    recoverable.leave(room);
+                }
             }
             _ => {}
         }
+        drop(rare);
+        self.namespace().tell_room_events();
     }
 
-    /// The rooms that the socket is in, its own first. None after it was disconnected.
+    /// The rooms that the socket is in, its own first. None after it was disconnected, except for
+    /// [`on_disconnecting`](Namespace::on_disconnecting).
     pub fn rooms(&self) -> Vec<Room> {
         let rare = self.rare();
         match (&*rare, self.state()) {
-            (Some(rare), CONNECTING) => rare.early_rooms.clone(),
             (_, CONNECTED) => self.namespace().registry().rooms_of(self.id()),
-            _ => Vec::new(),
+            (Some(rare), _) => rare.rooms.clone(),
+            (None, _) => Vec::new(),
         }
     }
 
@@ -206,6 +335,7 @@ impl Socket {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.to(rooms)
     }
@@ -220,9 +350,9 @@ impl Socket {
         BroadcastOperator::new(self.namespace().clone()).except(&self.0.id)
     }
 
-    /// Events that may be lost: they are sent only if the connection can take them right now.
-    pub fn volatile(&self) -> Volatile<'_> {
-        Volatile::new(self)
+    /// Everybody on this server but this socket.
+    pub fn local(&self) -> BroadcastOperator {
+        self.broadcast().local()
     }
 
     /// Adds a handler for an event of this socket alone, which is called after those of the
@@ -238,12 +368,7 @@ impl Socket {
     where
         H: Handler<Event, T, Output: IntoReply>,
     {
-        let table = &self.extras().handlers;
-        handler::add_event(table, event, handler);
-        if self.state() > CONNECTED {
-            // Nobody will call it, and it may hold the socket.
-            table.replace(Events::default());
-        }
+        self.add_handler(event, handler);
     }
 
     /// Makes the client leave the namespace; its connection stays. Does nothing unless the socket
@@ -263,44 +388,129 @@ impl Socket {
     }
 
     fn kick(&self, state: u8) {
-        if self.leave_namespace(state) {
-            let packet = connect::disconnect(self.namespace().name());
-            self.conn().send(packet);
+        if self.leave_namespace(state, false) {
+            let namespace = self.namespace();
+            match namespace.codec().disconnect(namespace.name()) {
+                Ok(packet) => self.conn().send(packet),
+                Err(error) => self.report(None, HandlerError::Encode(error)),
+            }
             self.0.connection.wake();
         }
     }
 
-    fn send_with_ack(
+    pub(crate) fn emit_as<A: ToArgs + ?Sized>(
+        &self,
+        event: &str,
+        args: &A,
+        flags: Flags,
+    ) -> Result<bool, EmitError> {
+        check_emit(event)?;
+        let state = self.state();
+        if state > CONNECTED || flags.volatile && !self.conn().is_writable() {
+            return Ok(false);
+        }
+        let namespace = self.namespace();
+        let recovery = namespace
+            .recovery()
+            .filter(|_| state == CONNECTED && self.recoverable().is_some());
+        let sent = match (recovery, flags.volatile) {
+            (Some(recovery), false) => {
+                recovery.emit(self, event, args, flags.compress)?;
+                true
+            }
+            (Some(recovery), true) => {
+                let mut sent = false;
+                recovery.volatile(namespace, event, args, flags.compress, |packets| {
+                    sent = self.conn().send_volatile(packets.new_clients());
+                })?;
+                sent
+            }
+            (None, volatile) => {
+                let packet = namespace
+                    .codec()
+                    .event(namespace.name(), None, event, args)?
+                    .compress(flags.compress);
+                if volatile {
+                    self.conn().send_volatile(packet)
+                } else {
+                    self.conn().send(packet);
+                    true
+                }
+            }
+        };
+        if sent {
+            outgoing::notify(self, event, args);
+        }
+        Ok(sent)
+    }
+
+    pub(crate) fn send_with_ack(
         &self,
         event: &str,
         args: &(impl ToArgs + ?Sized),
+        flags: Flags,
     ) -> Result<(u64, oneshot::Receiver<Args>), AckError> {
         check_emit(event)?;
         let namespace = self.namespace();
         let id = namespace.next_ack_id();
-        let packet = encode::event(namespace.name(), Some(id), event, args);
-        let packet = packet.map_err(EmitError::from)?;
+        let packet = namespace
+            .codec()
+            .event(namespace.name(), Some(id), event, args);
+        let packet = packet.map_err(EmitError::from)?.compress(flags.compress);
         let (sender, answer) = oneshot::channel();
+        self.expect_ack(id, Waiter::One(sender))
+            .map_err(|(error, _)| error)?;
+        if flags.volatile {
+            if !self.conn().send_volatile(packet) {
+                self.forget_ack(id);
+                return Err(AckError::NotSent);
+            }
+        } else {
+            self.conn().send(packet);
+        }
+        outgoing::notify(self, event, args);
+        Ok((id, answer))
+    }
+
+    /// Asks this socket as one of many. Returns whether it was asked; if it owes too many answers
+    /// the ticket says so.
+    pub(crate) fn ask(&self, id: u64, ticket: Ticket, send: impl FnOnce() -> bool) -> bool {
+        if let Err((error, waiter)) = self.expect_ack(id, Waiter::OfMany(ticket)) {
+            match (error, waiter) {
+                (AckError::Disconnected, Waiter::OfMany(ticket)) => ticket.void(),
+                (error, Waiter::OfMany(ticket)) => ticket.answer(Err(error)),
+                (_, Waiter::One(_)) => {}
+            }
+            return false;
+        }
+        let sent = send();
+        if !sent && let Some(Waiter::OfMany(ticket)) = self.take_ack(id) {
+            ticket.void();
+        }
+        sent
+    }
+
+    fn expect_ack(&self, id: u64, waiter: Waiter) -> Result<(), (AckError, Waiter)> {
         let mut rare = self.rare();
         // Looked at under the lock: whoever disconnects changes the state first, then takes the
         // lock and drops what is pending.
         if !self.connected() {
-            return Err(AckError::Disconnected);
+            return Err((AckError::Disconnected, waiter));
         }
         let pending = &mut rare.get_or_insert_default().pending_acks;
-        if pending.len() >= namespace.options().max_pending_acks {
-            return Err(AckError::TooManyPending);
+        if pending.len() >= self.namespace().options().max_pending_acks {
+            return Err((AckError::TooManyPending, waiter));
         }
-        pending.insert(id, sender);
-        drop(rare);
-        self.conn().send(packet);
-        Ok((id, answer))
+        pending.insert(id, waiter);
+        Ok(())
     }
 
     /// The client has answered. Answers that nobody waits for are none of our business.
     pub(crate) fn resolve_ack(&self, id: u64, args: Args) {
-        if let Some(sender) = self.take_ack(id) {
-            let _ = sender.send(args);
+        match self.take_ack(id) {
+            Some(Waiter::One(sender)) => drop(sender.send(args)),
+            Some(Waiter::OfMany(ticket)) => ticket.answer(Ok(args)),
+            None => {}
         }
     }
 
@@ -308,14 +518,14 @@ impl Socket {
         self.take_ack(id);
     }
 
-    fn take_ack(&self, id: u64) -> Option<oneshot::Sender<Args>> {
+    fn take_ack(&self, id: u64) -> Option<Waiter> {
         let mut rare = self.rare();
         let pending = &mut rare.as_mut()?.pending_acks;
-        let sender = pending.remove(&id);
+        let waiter = pending.remove(&id);
         if pending.is_empty() && self.connected() {
             *rare = None;
         }
-        sender
+        waiter
     }
 
     #[cfg(test)]
@@ -325,58 +535,172 @@ impl Socket {
             .map_or(0, |rare| rare.pending_acks.len())
     }
 
-    /// All middlewares have let the socket in.
+    /// All middlewares have let the socket in; `connect` makes the packet that says so, with the
+    /// private id for recovery if there is one.
+    pub(crate) fn admit(
+        &self,
+        connect: impl Fn(Option<&str>) -> Result<Encoded, EncodeError>,
+    ) -> Result<(), EncodeError> {
+        if let (Some(recovery), Some(_)) = (self.namespace().recovery(), self.recoverable()) {
+            recovery.admit(self, connect)?;
+        } else {
+            self.conn().send(connect(None)?);
+            self.enter(&[]);
+        }
+        self.namespace().tell_room_events();
+        Ok(())
+    }
+
+    /// From now on it is connected, in these rooms and in those that it joined before.
     ///
-    /// Order of locks, here and elsewhere: what belongs to the state, then a shard of the registry.
-    pub(crate) fn admit(&self) {
+    /// Order of locks, here and elsewhere: [recovery](crate::recovery::Recovery), what belongs to
+    /// the state, a shard of the registry.
+    pub(crate) fn enter(&self, rooms: &[Room]) {
         let mut rare = self.rare();
         let registry = self.namespace().registry();
         registry.insert(self.0.id.clone(), Member::new(self));
+        if !rooms.is_empty() {
+            registry.join(self.id(), rooms.iter().cloned());
+        }
         if let Some(rare) = rare.take() {
-            registry.join(self.id(), rare.early_rooms);
+            self.join_now(rare.rooms);
         }
         self.0.state.store(CONNECTED, Ordering::Release);
+    }
+
+    fn join_now(&self, rooms: Vec<Room>) {
+        if let (Some(recoverable), Some(recovery)) =
+            (self.recoverable(), self.namespace().recovery())
+        {
+            for room in &rooms {
+                recoverable.join(room, recovery.head());
+            }
+        }
+        self.namespace().registry().join(self.id(), rooms);
     }
 
     /// A middleware has refused the client, or its connection is gone.
     pub(crate) fn refuse(&self) {
         let mut rare = self.rare();
-        self.0.state.store(LEFT, Ordering::Release);
+        let was = self.0.state.swap(LEFT, Ordering::AcqRel);
         *rare = None;
         drop(rare);
-        self.drop_handlers();
+        if let Some(recoverable) = self.recoverable() {
+            recoverable.refuse();
+        }
+        self.drop_listeners();
+        if was == CONNECTING {
+            self.namespace().leave_seat();
+        }
     }
 
     /// The client has left, or its connection is gone. `false` if the socket was not connected.
-    pub(crate) fn left(&self) -> bool {
-        self.leave_namespace(LEFT)
+    pub(crate) fn left(&self, reason: DisconnectReason) -> bool {
+        self.leave_namespace(LEFT, reason.is_recoverable())
     }
 
-    /// Whether the server has disconnected the socket; and then, whether it wants the whole
-    /// connection closed. If not yet, the connection is woken when it does.
-    pub(crate) fn poll_kicked(&self, cx: &mut Context<'_>) -> Option<bool> {
+    /// The client has come back on another connection, before it was noticed that this one is gone.
+    pub(crate) fn take_over(&self) {
+        if self.leave_namespace(TAKEN_OVER, true) {
+            self.0.connection.wake();
+        }
+    }
+
+    /// Whether the socket was disconnected by somebody else than its connection. If not yet, the
+    /// connection is woken when it is.
+    pub(crate) fn poll_kicked(&self, cx: &mut Context<'_>) -> Option<Kick> {
         self.0.connection.register(cx.waker());
-        let out = match self.state() {
-            KICKED => false,
-            KICKED_OUT => true,
+        let kick = match self.state() {
+            KICKED => Kick::Socket,
+            KICKED_OUT => Kick::Connection,
+            TAKEN_OVER => Kick::Replaced,
             _ => return None,
         };
         // Until whoever does it has taken the socket out of the registry: it may come back with
         // the same id.
         drop(self.rare());
-        Some(out)
+        Some(kick)
     }
 
-    /// The socket's own handlers, if it has any.
-    pub(crate) fn handlers(&self) -> Option<&Watched<Events>> {
-        self.0.extras.get().map(|extras| &extras.handlers)
-    }
-
-    /// They may hold the socket itself.
-    pub(crate) fn drop_handlers(&self) {
-        if let Some(handlers) = self.handlers() {
-            handlers.replace(Events::default());
+    /// Why somebody else than its connection has disconnected it.
+    pub(crate) fn kick_reason(&self) -> DisconnectReason {
+        match self.state() {
+            TAKEN_OVER => DisconnectReason::TransportClose,
+            _ => DisconnectReason::ServerNamespaceDisconnect,
         }
+    }
+
+    /// Whether the server has disconnected the socket.
+    pub(crate) fn is_kicked(&self) -> bool {
+        matches!(self.state(), KICKED | KICKED_OUT | TAKEN_OVER)
+    }
+
+    /// The socket's own handlers, if it has had any.
+    pub(crate) fn listeners(&self) -> Option<Arc<Listeners>> {
+        self.table().map(Watched::current)
+    }
+
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.table().is_some()
+    }
+
+    /// Adds a handler of this socket's own, unless none will be called any more: it may hold the
+    /// socket.
+    pub(crate) fn add_listener(&self, add: impl FnOnce(&mut Listeners) -> HandlerId) -> HandlerId {
+        let table = self.extras().listeners.get_or_init(Box::default);
+        // The lock is for `drop_listeners`: either it sees the table, or this sees the state.
+        let _rare = self.rare();
+        match self.state() {
+            GONE => HandlerId::next(),
+            _ => self.change(table, add),
+        }
+    }
+
+    /// What other servers are told of it.
+    pub(crate) fn details(&self) -> SocketDetails {
+        let data = self.raw_data();
+        let data = data.and_then(|data| serde_json::from_str(data.get()).ok());
+        SocketDetails {
+            id: self.0.id.clone(),
+            handshake: self.handshake().details(),
+            rooms: self.rooms(),
+            data: data.unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn raw_data(&self) -> Option<Box<RawValue>> {
+        let data = &self.0.extras.get()?.data;
+        data.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the socket's own handlers, if it has any.
+    pub(crate) fn change_listeners<R>(
+        &self,
+        change: impl FnOnce(&mut Listeners) -> R,
+    ) -> Option<R> {
+        Some(self.change(self.table()?, change))
+    }
+
+    /// Drops the socket's own handlers, for good.
+    pub(crate) fn drop_listeners(&self) {
+        let rare = self.rare();
+        self.0.state.store(GONE, Ordering::Release);
+        drop(rare);
+        drop(self.change_listeners(std::mem::take));
+    }
+
+    fn table(&self) -> Option<&Watched<Listeners>> {
+        Some(self.0.extras.get()?.listeners.get()?)
+    }
+
+    fn change<R>(&self, table: &Watched<Listeners>, change: impl FnOnce(&mut Listeners) -> R) -> R {
+        table.update(|listeners| {
+            let before = listeners.outgoing.len();
+            let result = change(listeners);
+            let after = listeners.outgoing.len();
+            self.namespace().count_outgoing(before, after);
+            result
+        })
     }
 
     pub(crate) fn report(&self, event: Option<&str>, error: HandlerError) {
@@ -387,7 +711,16 @@ impl Socket {
         });
     }
 
-    fn leave_namespace(&self, state: u8) -> bool {
+    fn leave_namespace(&self, state: u8, may_return: bool) -> bool {
+        let left = match self.namespace().recovery() {
+            Some(recovery) => recovery.depart(self, may_return, || self.exit(state)),
+            None => self.exit(state),
+        };
+        self.namespace().tell_room_events();
+        left
+    }
+
+    fn exit(&self, state: u8) -> bool {
         let mut rare = self.rare();
         let was =
             self.0
@@ -396,12 +729,43 @@ impl Socket {
         if was.is_err() {
             return false;
         }
+        let left = self.leaves_rooms_behind().then(|| Rare {
+            rooms: self.namespace().registry().rooms_of(self.id()),
+            ..Rare::default()
+        });
         self.namespace().registry().remove(self.id());
         // Whoever waits for an answer hears that there will be none.
-        let pending = rare.take();
+        let pending = std::mem::replace(&mut *rare, left.map(Box::new));
         drop(rare);
         drop(pending);
+        self.namespace().leave_seat();
         true
+    }
+
+    /// The room of its own.
+    pub(crate) fn room(&self) -> Room {
+        self.0.id.clone()
+    }
+
+    pub(crate) fn recoverable(&self) -> Option<&Recoverable> {
+        self.0.recoverable.as_deref()
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakSocket {
+        WeakSocket(Arc::downgrade(&self.0))
+    }
+
+    /// Whether handlers will look at the rooms that the socket was in.
+    fn leaves_rooms_behind(&self) -> bool {
+        let looks = |listeners: &Listeners| listeners.disconnecting.len() > 0;
+        let handlers = self.namespace().handlers();
+        handlers.look(|handlers| looks(&handlers.listeners))
+            || self.table().is_some_and(|table| table.look(looks))
+    }
+
+    /// Those that the socket was in when it was disconnected.
+    pub(crate) fn forget_rooms(&self) {
+        *self.rare() = None;
     }
 
     fn state(&self) -> u8 {
@@ -439,6 +803,17 @@ impl fmt::Debug for Socket {
             .field("connected", &self.connected())
             .finish_non_exhaustive()
     }
+}
+
+/// Who disconnected a socket, if not its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kick {
+    /// The server.
+    Socket,
+    /// The client itself: it has come back on another connection.
+    Replaced,
+    /// The server, which wants the whole connection closed.
+    Connection,
 }
 
 pub(crate) fn check_emit(event: &str) -> Result<(), EmitError> {

@@ -45,7 +45,8 @@ impl HttpCompression {
         accept: Option<&HeaderValue>,
     ) -> (Bytes, Option<&'static str>) {
         let accept = accept.filter(|_| body.len() >= self.threshold);
-        let Some(coding) = accept.and_then(|it| preferred(it.to_str().ok()?)) else {
+        let offered = [Coding::Gzip, Coding::Deflate].map(|it| (it.name(), it));
+        let Some(coding) = accept.and_then(|it| preferred(it.to_str().ok()?, offered)) else {
             return (body, None);
         };
         match coding.encode(&body, Compression::new(self.level)) {
@@ -66,21 +67,21 @@ impl Default for HttpCompression {
 }
 
 #[derive(Clone, Copy)]
-enum Coding {
+pub(crate) enum Coding {
     Gzip,
     /// In the zlib format, as HTTP has it.
     Deflate,
 }
 
 impl Coding {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Coding::Gzip => "gzip",
             Coding::Deflate => "deflate",
         }
     }
 
-    fn encode(self, body: &[u8], level: Compression) -> io::Result<Vec<u8>> {
+    pub(crate) fn encode(self, body: &[u8], level: Compression) -> io::Result<Vec<u8>> {
         let out = Vec::with_capacity(body.len() / 2);
         match self {
             Coding::Gzip => {
@@ -97,22 +98,26 @@ impl Coding {
     }
 }
 
-/// The coding that the client likes best; gzip if it likes both as much; none if it would rather
-/// have the body as it is.
+/// Of the codings on offer the one that the client likes best, the first of several that it likes
+/// as much; none if it would rather have the body as it is.
 ///
 /// Source: RFC 9110, section 12.5.3.
-fn preferred(accept: &str) -> Option<Coding> {
+pub(crate) fn preferred<T>(
+    accept: &str,
+    offered: impl IntoIterator<Item = (&'static str, T)>,
+) -> Option<T> {
     let weights = Weights::parse(accept);
-    let gzip = weights.of(Coding::Gzip.name()).unwrap_or(0);
-    let deflate = weights.of(Coding::Deflate.name()).unwrap_or(0);
-    let (coding, weight) = if gzip >= deflate {
-        (Coding::Gzip, gzip)
-    } else {
-        (Coding::Deflate, deflate)
-    };
+    let mut best = (0, None);
+    for (name, coding) in offered {
+        let weight = weights.of(name).unwrap_or(0);
+        if weight > best.0 {
+            best = (weight, Some(coding));
+        }
+    }
     // a body as it is, if nothing is said about it, is always acceptable and never preferred
     let identity = weights.named("identity").unwrap_or(0);
-    (weight > 0 && weight >= identity).then_some(coding)
+    let (weight, coding) = best;
+    coding.filter(|_| weight >= identity)
 }
 
 /// What an `Accept-Encoding` says: codings and their weights in thousandths.

@@ -89,6 +89,7 @@ impl Cors {
     }
 
     /// The request headers that a preflight allows. Default: those it asks for.
+    #[doc(alias = "allowedHeaders")]
     pub fn allowed_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.allowed_headers = Some(joined(names));
         self
@@ -96,6 +97,7 @@ impl Cors {
 
     /// The response headers that a page may read besides the few that are always open to it.
     /// Default: none.
+    #[doc(alias = "exposedHeaders")]
     pub fn exposed_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.exposed_headers = Some(joined(names));
         self
@@ -111,6 +113,7 @@ impl Cors {
 
     /// How long a browser may keep the answer to a preflight, in whole seconds; zero forbids it.
     /// Default: not said, which most browsers take for five seconds.
+    #[doc(alias = "maxAge")]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
         self
@@ -118,12 +121,14 @@ impl Cors {
 
     /// Whether `OPTIONS` requests go on to the server, which refuses them as a bad method, in
     /// place of an answer. Default: `false`.
+    #[doc(alias = "preflightContinue")]
     pub fn preflight_continue(mut self, preflight_continue: bool) -> Self {
         self.preflight_continue = preflight_continue;
         self
     }
 
     /// The status of the answer to a preflight. Default: 204. Some very old browsers want 200.
+    #[doc(alias = "optionsSuccessStatus")]
     pub fn options_success_status(mut self, status: StatusCode) -> Self {
         self.options_success_status = status;
         self
@@ -268,21 +273,23 @@ fn add(out: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
 
 /// Names a request header that the response depends on, next to those that are already named.
 fn add_vary(out: &mut HeaderMap, name: &'static str) {
-    let named = out.get(header::VARY).and_then(|it| it.to_str().ok());
-    let value = match named.unwrap_or_default() {
-        "" => HeaderValue::from_static(name),
-        named => {
-            let mut names = named.split(',').map(str::trim);
-            if names.any(|it| it == "*" || it.eq_ignore_ascii_case(name)) {
-                return;
-            }
-            match HeaderValue::try_from(format!("{named}, {name}")) {
-                Ok(value) => value,
-                Err(_) => return, // cannot be: both were header text before
-            }
+    let mut list = String::new();
+    for named in out.get_all(header::VARY) {
+        let named = named.to_str().unwrap_or_default();
+        let mut names = named.split(',').map(str::trim);
+        if names.any(|it| it == "*" || it.eq_ignore_ascii_case(name)) {
+            return;
         }
-    };
-    out.insert(header::VARY, value);
+        if !named.is_empty() {
+            list += named;
+            list += ", ";
+        }
+    }
+    list += name;
+    // Cannot fail: all of it was header text before.
+    if let Ok(value) = HeaderValue::try_from(list) {
+        out.insert(header::VARY, value);
+    }
 }
 
 const WILDCARD: HeaderValue = HeaderValue::from_static("*");

@@ -4,8 +4,10 @@ pub(crate) mod body;
 mod compression;
 mod cookie;
 mod cors;
+mod files;
 pub(crate) mod response;
 
 pub use compression::HttpCompression;
 pub use cookie::{Cookie, InvalidCookie, Priority, SameSite};
 pub use cors::Cors;
+pub use files::{File, Files};

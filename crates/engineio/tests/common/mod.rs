@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use engineio::{Acceptor, CloseReason, Config, Connection, Data, Handshake, Server, SessionHandle};
+use engineio::{
+    Acceptor, CloseReason, Config, Connection, Data, Handshake, Server, SessionHandle, Transport,
+};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use testkit::{Open, Polling, Response, TIME_LIMIT, Ws, within};
@@ -106,11 +108,7 @@ pub async fn start(config: Config) -> Running {
 
 /// A server whose application behaves in some other way.
 pub async fn start_with(config: Config, behaviour: Behaviour) -> Running {
-    let app = App(Arc::new(Shared {
-        behaviour,
-        seen: watch::Sender::new(HashMap::new()),
-        gate: Mutex::default(),
-    }));
+    let app = App::new(behaviour);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("an address");
     let server = Server::new(config, app.clone());
@@ -259,6 +257,17 @@ impl Running {
         (outside, Open::parse(&answer))
     }
 
+    /// Waits until a session has moved to its WebSocket.
+    pub async fn upgraded(&self, sid: &str) {
+        let handle = self.handle(sid).await;
+        let poll = async {
+            while handle.transport() != Transport::WebSocket {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        within(TIME_LIMIT, "the upgrade", poll).await;
+    }
+
     /// Waits until the server has so many sessions.
     pub async fn sessions(&self, count: usize) {
         let poll = async {
@@ -280,6 +289,22 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl App {
+    /// An application that behaves like this.
+    pub fn new(behaviour: Behaviour) -> Self {
+        Self(Arc::new(Shared {
+            behaviour,
+            seen: watch::Sender::new(HashMap::new()),
+            gate: Mutex::default(),
+        }))
+    }
+
+    /// What was seen of a session up to now.
+    pub fn seen(&self, sid: &str) -> Seen {
+        self.0.seen.borrow()[sid].clone()
     }
 }
 

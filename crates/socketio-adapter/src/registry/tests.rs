@@ -20,6 +20,41 @@ fn reached(registry: &Registry<u8>, rooms: &[&str], except: &[&str]) -> Vec<u8> 
     reached
 }
 
+/// Source: the `create-room`, `join-room`, `leave-room` and `delete-room` events of the official
+/// adapter.
+#[test]
+fn an_observer_is_told_of_rooms_in_order() {
+    let registry = Registry::new();
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = seen.clone();
+    registry.observe(move |event| {
+        let line = match event {
+            RoomEvent::Created { room } => format!("create {room}"),
+            RoomEvent::Joined { room, id } => format!("join {room} {id}"),
+            RoomEvent::Left { room, id } => format!("leave {room} {id}"),
+            RoomEvent::Deleted { room } => format!("delete {room}"),
+        };
+        log.lock().unwrap().push(line);
+    });
+    let take = || std::mem::take(&mut *seen.lock().unwrap()).join(", ");
+    registry.insert("a".into(), 1);
+    registry.insert("b".into(), 2);
+    assert_eq!(take(), "create a, join a a, create b, join b b");
+    registry.join("a", ["red".into()]);
+    registry.join("a", ["red".into()]);
+    registry.join("b", ["red".into()]);
+    assert_eq!(take(), "create red, join red a, join red b");
+    registry.leave("b", "red");
+    registry.leave("b", "red");
+    assert_eq!(take(), "leave red b");
+    registry.remove("a");
+    registry.remove("a");
+    assert_eq!(take(), "leave a a, delete a, leave red a, delete red");
+    registry.leave("b", "b");
+    registry.join("b", ["b".into()]);
+    assert_eq!(take(), "leave b b, delete b, create b, join b b");
+}
+
 fn three() -> Registry<u8> {
     let registry = Registry::new();
     for (id, member) in [("a", 1), ("b", 2), ("c", 3)] {

@@ -1,5 +1,7 @@
 //! How a connection ends.
 
+use std::sync::Arc;
+
 use engineio::CloseReason;
 use socketio_proto::DecodeError;
 
@@ -8,19 +10,20 @@ use super::{
     slot::{Slot, Stage},
     waiting::Item,
 };
-use crate::{DisconnectReason, ErrorReport, error::HandlerError};
+use crate::{DisconnectReason, ErrorReport, error::HandlerError, handler::Disconnect};
 
 impl Client {
     /// A packet where none such may be.
     pub(super) fn violation(&mut self, namespace: &str) {
         if !self.closed {
             tracing::debug!(sid = ?self.session.sid(), namespace, "packet out of place");
-            self.close_by_force();
+            self.close_by_force(None);
         }
     }
 
     /// A message that is no packet. All sockets of the client are told, as by the official server.
     pub(super) fn decode_error(&mut self, error: DecodeError) {
+        let description = error.to_string().into();
         let error = HandlerError::Decode(error);
         let mut report = ErrorReport {
             socket: None,
@@ -34,17 +37,18 @@ impl Client {
         if report.socket.is_none() {
             self.io.report(&report);
         }
-        self.close_by_force();
+        self.close_by_force(Some(description));
     }
 
     /// Closes the connection, with the words that the official server has for whether that can
     /// be done at once.
-    pub(super) fn close_by_force(&mut self) {
-        self.end(if self.session.is_writable() {
+    pub(super) fn close_by_force(&mut self, description: Option<Arc<str>>) {
+        let reason = if self.session.is_writable() {
             DisconnectReason::ForcedClose
         } else {
             DisconnectReason::ForcedServerClose
-        });
+        };
+        self.end(reason, description);
         self.session.close(CloseReason::ForcedClose);
     }
 
@@ -53,16 +57,23 @@ impl Client {
         for socket in self.slots.iter().filter_map(Slot::connected) {
             socket.disconnect();
         }
-        self.end(DisconnectReason::ServerNamespaceDisconnect);
+        self.end(DisconnectReason::ServerNamespaceDisconnect, None);
+        self.session.close(CloseReason::ForcedClose);
+    }
+
+    /// The client has come back on another connection: this one is of no more use.
+    pub(super) fn replaced(&mut self) {
+        self.end(DisconnectReason::TransportClose, None);
         self.session.close(CloseReason::ForcedClose);
     }
 
     /// Nothing more comes from the client, and nothing more goes to it.
-    pub(super) fn end(&mut self, reason: DisconnectReason) {
+    pub(super) fn end(&mut self, reason: DisconnectReason, description: Option<Arc<str>>) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
         self.deadline = None;
+        self.searches.give_up();
         self.slots.retain_mut(|slot| {
             match &slot.stage {
                 Stage::Joining(socket) => {
@@ -70,8 +81,12 @@ impl Client {
                     return false;
                 }
                 Stage::Open(socket) => {
-                    if socket.left() {
-                        self.waiting.push(Item::Ended(socket.clone(), reason));
+                    if socket.left(reason) {
+                        self.waiting.push(Item::Ended(Disconnect {
+                            socket: socket.clone(),
+                            reason,
+                            description: description.clone(),
+                        }));
                     } else if !self.waiting.has_ended(socket) {
                         let socket = socket.clone();
                         self.waiting.push(Item::Kicked(socket.clone()));
@@ -93,9 +108,9 @@ impl Drop for Client {
             match &slot.stage {
                 Stage::Joining(socket) => socket.refuse(),
                 Stage::Open(socket) | Stage::Kicked(Some(socket)) => {
-                    socket.left();
+                    socket.left(DisconnectReason::ServerNamespaceDisconnect);
                     // They may hold the socket.
-                    socket.drop_handlers();
+                    socket.drop_listeners();
                 }
                 Stage::Kicked(None) => {}
             }

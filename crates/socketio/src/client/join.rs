@@ -3,17 +3,19 @@
 use std::task::Context;
 
 use engineio::Version;
-use socketio_proto::connect;
+use socketio_proto::{EncodeError, Encoded};
 
 use super::{
     Client,
+    search::{Found, Search},
     slot::{Slot, Stage},
 };
 use crate::{
-    ConnectError, Handshake, Socket,
+    ConnectError, ErrorReport, Handshake, Socket,
     error::HandlerError,
     handler::{Connect, admission},
     in_flight::{Done, Work},
+    namespaces::Seat,
 };
 
 impl Client {
@@ -22,14 +24,46 @@ impl Client {
         if self.closed {
             return;
         }
-        let Some(namespace) = self.io.namespace(name) else {
-            // The same for clients of protocol 4, as the official server has it.
-            let packet = connect::connect_error(Version::V4, name, "Invalid namespace", None);
-            return self.session.send(packet);
-        };
+        if self.slots.len() + self.searches.len() >= self.io.options().max_namespaces_per_client {
+            return self.not_joined(name, "Too many namespaces");
+        }
         let handshake = Handshake::new(self.request.clone(), auth);
-        let socket = Socket::new(namespace.clone(), self.session.clone(), handshake);
-        let admission = admission(&namespace.handlers().current(), &socket);
+        if let Some(seat) = self.io.seat(name) {
+            return self.enter(seat, handshake, cx);
+        }
+        let search = Search::new(self.io.clone(), name, handshake);
+        if let Some(found) = self.searches.start(search, cx) {
+            self.found(found, cx);
+        }
+    }
+
+    /// A search has come to an end.
+    pub(super) fn found(&mut self, found: Found, cx: &mut Context<'_>) {
+        match found.seat {
+            Ok(seat) => self.enter(seat, found.handshake, cx),
+            Err(error) => self.not_joined(&found.name, error.message()),
+        }
+    }
+
+    /// There is no such namespace for the client.
+    fn not_joined(&mut self, name: &str, message: &str) {
+        // The same for clients of protocol 4, as the official server has it.
+        let codec = self.io.codec();
+        self.tell(codec.connect_error(Version::V4, name, message, None));
+    }
+
+    fn enter(&mut self, seat: Seat, handshake: Handshake, cx: &mut Context<'_>) {
+        let socket = Socket::new(seat, self.session.clone(), handshake);
+        let namespace = socket.namespace().clone();
+        let skip = socket.recovered()
+            && namespace
+                .recovery()
+                .is_some_and(|it| it.skips_middlewares());
+        let admission = if skip {
+            None
+        } else {
+            admission(&namespace.handlers().current(), &socket)
+        };
         if self.slots.is_empty() {
             self.slots.reserve_exact(1);
         }
@@ -53,12 +87,19 @@ impl Client {
     pub(super) fn done(&mut self, done: Done, cx: &mut Context<'_>) {
         match done {
             Done::Event => {}
+            Done::Disconnecting(context, own) => self.disconnected(&context, own.as_deref(), cx),
             Done::Admit(socket, Ok(())) => self.admitted(&socket, cx),
             Done::Admit(socket, Err(error)) => self.refused(&socket, &error),
             Done::Connect(socket) => {
                 let slot = self.slots.iter_mut().find(|slot| slot.is_of(&socket));
                 if let Some(slot) = slot {
                     slot.starting -= 1;
+                }
+            }
+            Done::Pass(socket, event) => {
+                if let Some(at) = self.slots.iter().position(|slot| slot.is_of(&socket)) {
+                    self.slots[at].starting -= 1;
+                    self.passed(at, event, cx);
                 }
             }
         }
@@ -76,9 +117,12 @@ impl Client {
         // The packet before the registration: no broadcast may overtake it. It cannot leave
         // before this turn is over.
         let name = slot.namespace.name();
-        let packet = connect::connect(self.session.version(), name, socket.id(), None);
-        self.session.send(packet);
-        socket.admit();
+        let codec = slot.namespace.codec();
+        let version = self.session.version();
+        let admitted = socket.admit(|pid| codec.connect(version, name, socket.id(), pid));
+        if let Err(error) = admitted {
+            return self.tell(Err(error));
+        }
         let context = Connect {
             socket: socket.clone(),
         };
@@ -103,8 +147,24 @@ impl Client {
                 socket.report(None, HandlerError::Failed(error.into()));
             }
             let (version, name) = (self.session.version(), socket.namespace().name());
-            let packet = connect::connect_error(version, name, error.message(), error.data());
-            self.session.send(packet);
+            let codec = self.io.codec();
+            self.tell(codec.connect_error(version, name, error.message(), error.data()));
+        }
+    }
+
+    /// Sends what a client that joins waits for. If the application's parser cannot say it, the
+    /// client would wait for ever.
+    fn tell(&mut self, packet: Result<Encoded, EncodeError>) {
+        match packet {
+            Ok(packet) => self.session.send(packet),
+            Err(error) => {
+                self.io.report(&ErrorReport {
+                    socket: None,
+                    event: None,
+                    error: &HandlerError::Encode(error),
+                });
+                self.close_by_force(None);
+            }
         }
     }
 }

@@ -2,7 +2,9 @@
 
 mod close;
 mod join;
+mod search;
 mod slot;
+mod url;
 mod waiting;
 
 use std::{
@@ -13,19 +15,22 @@ use std::{
 };
 
 use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
-use socketio_proto::{Args, Decoder, Packet, PacketKind, connect::split_namespace_query};
+use futures_util::future::join_all;
+use socketio_proto::{AnyDecoder, Args, Packet, PacketKind};
 use tokio::time::Sleep;
 
 use self::{
+    search::Searches,
     slot::{Slot, Stage},
     waiting::{Item, Waiting},
 };
 use crate::{
     DisconnectReason, Socket, SocketIo, Str,
     ack::AckRequest,
-    handler::{Disconnect, Event, Events},
+    handler::{self, Disconnect, Event, EventHandler, HandlerId, Listeners, Task},
     handshake::auth_of_query,
-    in_flight::{InFlight, Work},
+    in_flight::{Done, InFlight, Work},
+    socket::Kick,
 };
 
 /// One connection, with a socket in each namespace that the client has joined.
@@ -36,6 +41,7 @@ use crate::{
 /// queue for the whole connection while
 ///
 /// - the connection handlers of its socket are not done: they may be about to add handlers,
+/// - an event of its socket is in packet middlewares,
 /// - as many handlers of events are waiting for something as may, or
 /// - another packet of its socket waits.
 ///
@@ -53,9 +59,10 @@ pub struct Client {
     io: SocketIo,
     session: SessionHandle,
     request: Arc<engineio::Handshake>,
-    decoder: Decoder,
+    decoder: AnyDecoder,
     /// Usually one.
     slots: Vec<Slot>,
+    searches: Searches,
     in_flight: InFlight,
     waiting: Waiting,
     /// While no namespace was joined.
@@ -74,8 +81,9 @@ impl Client {
         let options = io.options();
         let deadline = tokio::time::sleep(options.connect_timeout);
         Self {
-            decoder: Decoder::new(options.limits),
+            decoder: io.codec().decoder(options.limits),
             slots: Vec::new(),
+            searches: Searches::default(),
             in_flight: InFlight::new(options.max_in_flight),
             waiting: Waiting::default(),
             deadline: Some(Box::pin(deadline)),
@@ -94,33 +102,34 @@ impl Client {
             let auth = auth_of_query(self.request.query());
             self.join("/", auth, cx);
         }
-        let mut kicked_out = false;
+        let mut kicked = None;
         for slot in &mut self.slots {
             if let Some(socket) = slot.connected()
-                && let Some(out) = socket.poll_kicked(cx)
+                && let Some(kick) = socket.poll_kicked(cx)
             {
-                kicked_out |= out;
+                kicked = kicked.max(Some(kick));
                 let socket = socket.clone();
                 self.waiting.push(Item::Kicked(socket.clone()));
                 slot.stage = Stage::Kicked(Some(socket));
             }
         }
-        if kicked_out {
-            self.kick_out();
+        match kicked {
+            Some(Kick::Connection) => self.kick_out(),
+            Some(Kick::Replaced) => self.replaced(),
+            Some(Kick::Socket) | None => {}
         }
     }
 
     /// A packet has arrived.
     fn take(&mut self, mut packet: Packet, cx: &mut Context<'_>) {
-        if self.session.version() == Version::V3
-            && let Packet {
-                nsp,
-                kind: PacketKind::Connect { auth },
-            } = &mut packet
-        {
-            let (name, query) = split_namespace_query(nsp);
-            *auth = auth_of_query(query).map(|it| it.into_string().into());
-            *nsp = name.into();
+        if self.session.version() == Version::V3 {
+            let (name, query) = url::parse(&packet.nsp);
+            if let PacketKind::Connect { auth } = &mut packet.kind {
+                *auth = auth_of_query(query).map(|it| it.into_string().into());
+            }
+            if *name != *packet.nsp {
+                packet.nsp = (*name).into();
+            }
         }
         if self.must_wait(&packet) {
             if packet.kind == PacketKind::Disconnect && self.leave_at_once(&packet.nsp) {
@@ -140,10 +149,11 @@ impl Client {
         let Some(socket) = slot.and_then(Slot::connected) else {
             return false;
         };
-        let left = socket.left();
+        let reason = DisconnectReason::ClientNamespaceDisconnect;
+        let left = socket.left(reason);
         if left {
-            let reason = DisconnectReason::ClientNamespaceDisconnect;
-            self.waiting.push(Item::Ended(socket.clone(), reason));
+            let context = Disconnect::new(socket.clone(), reason);
+            self.waiting.push(Item::Ended(context));
         }
         left
     }
@@ -171,7 +181,9 @@ impl Client {
         let Packet { nsp, kind } = packet;
         let Some(at) = self.position(&nsp) else {
             return match kind {
-                PacketKind::Connect { auth } => self.join(&nsp, auth.map(copy), cx),
+                PacketKind::Connect { auth } if !self.searches.contains(&nsp) => {
+                    self.join(&nsp, auth.map(copy), cx);
+                }
                 _ => self.violation(&nsp),
             };
         };
@@ -184,11 +196,11 @@ impl Client {
                 PacketKind::Ack { id, args } => socket.resolve_ack(id, args),
                 PacketKind::Disconnect => {
                     // If not, the server was faster, and `catch_up` will see to it.
-                    if socket.left() {
+                    let reason = DisconnectReason::ClientNamespaceDisconnect;
+                    if socket.left(reason) {
                         let socket = socket.clone();
                         self.slots.swap_remove(at);
-                        let reason = DisconnectReason::ClientNamespaceDisconnect;
-                        self.run_disconnect(socket, reason, cx);
+                        self.run_disconnect(Disconnect::new(socket, reason), cx);
                     }
                 }
                 PacketKind::Empty => {}
@@ -216,38 +228,114 @@ impl Client {
         args: Args,
         cx: &mut Context<'_>,
     ) {
-        let Self {
-            slots, in_flight, ..
-        } = self;
         let event = Event {
-            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), name.clone(), id))),
+            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), id))),
             socket,
             name,
             args,
         };
-        let mut run = |events: &Events| {
-            for handler in events.get(&event.name) {
-                if let Some(task) = handler(&event) {
+        let Self {
+            slots, in_flight, ..
+        } = self;
+        let slot = &mut slots[at];
+        let handlers = slot.handlers.refresh(slot.namespace.handlers());
+        let own = event.socket.listeners();
+        let any = own.iter().flat_map(|own| own.any.iter());
+        for handler in handlers.listeners.any.iter().chain(any) {
+            if let Some(task) = handler(&event) {
+                in_flight.start(Work::Event(task), cx);
+            }
+        }
+        match handler::passage(handlers, own, event) {
+            Ok(event) => self.passed(at, Some(event), cx),
+            Err((passage, socket)) => match in_flight.start(Work::Pass(passage, socket), cx) {
+                Some(Done::Pass(_, event)) => self.passed(at, event, cx),
+                // What the client sends next waits.
+                _ => slot.starting += 1,
+            },
+        }
+    }
+
+    /// An event has been through the packet middlewares, if they let it through.
+    fn passed(&mut self, at: usize, event: Option<Event>, cx: &mut Context<'_>) {
+        // As with events that have waited: not if the server has disconnected the socket. Whoever
+        // looked at this one may have done so.
+        if let Some(event) = event
+            && !event.socket.is_kicked()
+        {
+            self.run_event(at, &event, cx);
+        }
+    }
+
+    fn run_event(&mut self, at: usize, event: &Event, cx: &mut Context<'_>) {
+        let Self {
+            slots, in_flight, ..
+        } = self;
+        let mut unhandled = true;
+        let mut run = |handlers: &[(HandlerId, EventHandler)]| {
+            for (id, handler) in handlers {
+                unhandled = false;
+                // Whoever removes it calls it.
+                if handler.once && !event.socket.off(*id) {
+                    continue;
+                }
+                if let Some(task) = (handler.call)(event) {
                     in_flight.start(Work::Event(task), cx);
                 }
             }
         };
         let slot = &mut slots[at];
-        run(&slot.handlers.refresh(slot.namespace.handlers()).events);
-        if let Some(own) = event.socket.handlers() {
-            run(&own.current());
+        let handlers = slot.handlers.refresh(slot.namespace.handlers());
+        run(handlers.listeners.events(&event.name));
+        if let Some(own) = event.socket.listeners() {
+            run(own.events(&event.name));
+        }
+        if unhandled {
+            let own = event.socket.listeners();
+            let own = own.iter().flat_map(|own| own.fallbacks.iter());
+            for handler in handlers.listeners.fallbacks.iter().chain(own) {
+                if let Some(task) = handler(event) {
+                    in_flight.start(Work::Event(task), cx);
+                }
+            }
         }
     }
 
-    fn run_disconnect(&mut self, socket: Socket, reason: DisconnectReason, cx: &mut Context<'_>) {
-        let handlers = socket.namespace().handlers().current();
-        let context = Disconnect { socket, reason };
-        for handler in &handlers.disconnect {
-            if let Some(task) = handler(&context) {
+    /// A socket's turn to hear that it has been disconnected.
+    fn run_disconnect(&mut self, context: Disconnect, cx: &mut Context<'_>) {
+        let own = context.socket.listeners();
+        // They may hold the socket.
+        context.socket.drop_listeners();
+        let handlers = context.socket.namespace().handlers().current();
+        let of_socket = own.iter().flat_map(|own| own.disconnecting.iter());
+        let all = handlers.listeners.disconnecting.iter().chain(of_socket);
+        let tasks: Vec<Task> = all.filter_map(|handler| handler(&context)).collect();
+        if tasks.is_empty() {
+            return self.disconnected(&context, own.as_deref(), cx);
+        }
+        let farewell = Box::pin(async move {
+            join_all(tasks).await;
+            (context, own)
+        });
+        if let Some(done) = self.in_flight.start(Work::Disconnecting(farewell), cx) {
+            self.done(done, cx);
+        }
+    }
+
+    fn disconnected(
+        &mut self,
+        context: &Disconnect,
+        own: Option<&Listeners>,
+        cx: &mut Context<'_>,
+    ) {
+        context.socket.forget_rooms();
+        let handlers = context.socket.namespace().handlers().current();
+        let of_socket = own.iter().flat_map(|own| own.disconnect.iter());
+        for handler in handlers.listeners.disconnect.iter().chain(of_socket) {
+            if let Some(task) = handler(context) {
                 self.in_flight.start(Work::Event(task), cx);
             }
         }
-        context.socket.drop_handlers();
     }
 
     /// Gives their turn to all who can have it.
@@ -272,13 +360,15 @@ impl Client {
                     if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_of(&socket)) {
                         slot.stage = Stage::Kicked(None);
                     }
-                    self.run_disconnect(socket, DisconnectReason::ServerNamespaceDisconnect, cx);
+                    let reason = socket.kick_reason();
+                    self.run_disconnect(Disconnect::new(socket, reason), cx);
                 }
-                Some(Item::Ended(socket, reason)) => {
+                Some(Item::Ended(context)) => {
                     // Not if the client had left by itself just before.
-                    if let Some(slot) = self.slots.iter().position(|slot| slot.is_of(&socket)) {
+                    let mut slots = self.slots.iter();
+                    if let Some(slot) = slots.position(|slot| slot.is_of(&context.socket)) {
                         self.slots.swap_remove(slot);
-                        self.run_disconnect(socket, reason, cx);
+                        self.run_disconnect(context, cx);
                     }
                 }
                 None => {}
@@ -332,13 +422,16 @@ impl Connection for Client {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
-            self.close_by_force();
+            self.close_by_force(None);
+        }
+        while let Some(found) = self.searches.poll_found(cx) {
+            self.found(found, cx);
         }
         while let Some(done) = self.in_flight.poll_finished(cx) {
             self.done(done, cx);
         }
         self.drain(cx);
-        if self.in_flight.is_empty() && self.waiting.is_empty() {
+        if self.in_flight.is_empty() && self.waiting.is_empty() && self.searches.len() == 0 {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -346,7 +439,7 @@ impl Connection for Client {
     }
 
     fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
-        self.end(reason.into());
+        self.end(reason.into(), None);
     }
 }
 

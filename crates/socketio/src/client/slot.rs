@@ -7,7 +7,8 @@ use crate::{Namespace, Socket, handler::Handlers, snapshot::Snapshot};
 pub(super) struct Slot {
     pub(super) namespace: Namespace,
     pub(super) stage: Stage,
-    /// How many of its connection handlers are not done yet.
+    /// How many of its connection handlers are not done yet, and whether an event is in packet
+    /// middlewares: its packets wait for both.
     pub(super) starting: usize,
     pub(super) handlers: Snapshot<Handlers>,
 }

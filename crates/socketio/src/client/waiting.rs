@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use socketio_proto::{Packet, PacketKind};
 
-use crate::{DisconnectReason, Socket, server::Options};
+use crate::{Socket, handler::Disconnect, server::Options};
 
 /// What waits for its turn, in the order of arrival. An empty queue holds no memory.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) enum Item {
     /// The server has disconnected a socket, and the handlers are to hear of it.
     Kicked(Socket),
     /// A socket's client has left, or its connection has ended.
-    Ended(Socket, DisconnectReason),
+    Ended(Disconnect),
 }
 
 impl Waiting {
@@ -56,7 +56,7 @@ impl Waiting {
 
     /// Whether the end of this socket waits for its turn.
     pub(super) fn has_ended(&self, socket: &Socket) -> bool {
-        let is_it = |item: &Item| matches!(item, Item::Ended(ended, _) if ended == socket);
+        let is_it = |item: &Item| matches!(item, Item::Ended(ended) if ended.socket == *socket);
         self.items.iter().any(is_it)
     }
 
@@ -70,7 +70,9 @@ impl Item {
     pub(super) fn namespace(&self) -> &str {
         match self {
             Item::Packet(packet) => &packet.nsp,
-            Item::Kicked(socket) | Item::Ended(socket, _) => socket.namespace().name(),
+            Item::Kicked(socket) | Item::Ended(Disconnect { socket, .. }) => {
+                socket.namespace().name()
+            }
         }
     }
 

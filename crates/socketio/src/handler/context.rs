@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use socketio_proto::Args;
+use socketio_proto::{Args, ToArgs};
 
-use crate::{DisconnectReason, Socket, Str, ack::AckRequest};
+use crate::{DisconnectReason, EmitError, Socket, Str, ack::AckRequest};
 
 /// What a handler is called for: [`Connect`], [`Event`] or [`Disconnect`].
 pub trait Context: Send + Sync + 'static {
     /// The socket that it is about.
     fn socket(&self) -> &Socket;
+
+    /// The name of the event, if it is about one.
+    fn event_name(&self) -> Option<&Str> {
+        None
+    }
 }
 
 /// A socket is being connected: the context of middlewares and connection handlers.
@@ -19,21 +24,36 @@ pub struct Connect {
 }
 
 /// A socket has been disconnected.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Disconnect {
     pub(crate) socket: Socket,
     pub(crate) reason: DisconnectReason,
+    pub(crate) description: Option<Arc<str>>,
 }
 
 impl Disconnect {
+    pub(crate) fn new(socket: Socket, reason: DisconnectReason) -> Self {
+        Self {
+            socket,
+            reason,
+            description: None,
+        }
+    }
+
     /// Why.
     pub fn reason(&self) -> DisconnectReason {
         self.reason
     }
+
+    /// More about the reason, for a log: what was wrong with a packet that could not be decoded.
+    /// Usually there is nothing to say.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
 }
 
 /// The client has sent an event.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Event {
     pub(crate) socket: Socket,
     pub(crate) name: Str,
@@ -51,6 +71,28 @@ impl Event {
     /// Its arguments.
     pub fn args(&self) -> &Args {
         &self.args
+    }
+
+    /// Gives it another name: for [packet middlewares](crate::Namespace::packet_middleware), which
+    /// return the event as it is to go on.
+    pub fn set_name(&mut self, name: &str) {
+        self.name = name.into();
+    }
+
+    /// Gives it other arguments; a tuple stands for several.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be JSON.
+    pub fn set_args<A: ToArgs + ?Sized>(&mut self, args: &A) -> Result<(), EmitError> {
+        self.args = Args::new(args)?;
+        Ok(())
+    }
+
+    /// Makes it keep nothing else of the message alive, for as long as it waits.
+    pub(super) fn detach(&mut self) {
+        self.name = Str::from(&*self.name);
+        self.args.detach();
     }
 
     /// Whether the client wants an answer.
@@ -74,5 +116,9 @@ impl Context for Disconnect {
 impl Context for Event {
     fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    fn event_name(&self) -> Option<&Str> {
+        Some(&self.name)
     }
 }

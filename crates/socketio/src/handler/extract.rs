@@ -1,5 +1,6 @@
 //! What handlers can have as parameters.
 
+mod params;
 mod query;
 
 use std::{any::type_name, convert::Infallible, fmt, ops::Deref, sync::Arc};
@@ -159,6 +160,7 @@ impl<C: Context, T: DeserializeOwned> FromContext<C> for Query<T> {
     }
 }
 
+pub use params::{InvalidParams, Params};
 pub use query::InvalidQuery;
 
 impl FromContext<Disconnect> for DisconnectReason {
@@ -166,6 +168,15 @@ impl FromContext<Disconnect> for DisconnectReason {
 
     fn from_context(context: &Disconnect) -> Result<Self, Infallible> {
         Ok(context.reason)
+    }
+}
+
+/// All of the disconnection.
+impl FromContext<Disconnect> for Disconnect {
+    type Rejection = Infallible;
+
+    fn from_context(context: &Disconnect) -> Result<Self, Infallible> {
+        Ok(context.clone())
     }
 }
 
@@ -205,6 +216,15 @@ impl FromContext<Event> for Args {
     }
 }
 
+/// All of the event.
+impl FromContext<Event> for Event {
+    type Rejection = Infallible;
+
+    fn from_context(event: &Event) -> Result<Self, Infallible> {
+        Ok(event.clone())
+    }
+}
+
 /// The name of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventName(Str);
@@ -234,7 +254,7 @@ impl FromContext<Event> for EventName {
     type Rejection = Infallible;
 
     fn from_context(event: &Event) -> Result<Self, Infallible> {
-        Ok(EventName(event.name.clone()))
+        Ok(EventName(event.name().into()))
     }
 }
 
@@ -269,7 +289,7 @@ impl FromContext<Event> for AckSender {
     type Rejection = Infallible;
 
     fn from_context(event: &Event) -> Result<Self, Infallible> {
-        let ack = event.ack.clone().inspect(|ack| ack.take());
+        let ack = event.ack.clone().inspect(|ack| ack.take(&event.name));
         Ok(AckSender(ack))
     }
 }

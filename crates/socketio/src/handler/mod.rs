@@ -2,13 +2,15 @@
 
 mod context;
 pub mod extract;
+mod packet;
 pub mod reply;
+mod table;
 
 use std::{
     any::Any,
-    future::Future,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
 };
 
@@ -16,13 +18,19 @@ use futures_util::FutureExt as _;
 
 pub use self::{
     context::{Connect, Context, Disconnect, Event},
-    extract::{AckSender, Auth, Data, EventName, FromContext, Query, State, TryData},
+    extract::{AckSender, Auth, Data, EventName, FromContext, Params, Query, State, TryData},
+    packet::IntoVerdict,
     reply::{Answer, IntoReply, IntoResult, Reply},
+    table::HandlerId,
 };
+pub(crate) use self::{
+    packet::{PacketMiddleware, Passage, erase_packet_middleware, passage},
+    table::{EventHandler, Handlers, Listeners},
+};
+pub use crate::typed::{IntoAck, Typed, TypedParams};
 use crate::{
-    ConnectError, Socket,
+    ConnectError, Socket, Str,
     error::{BoxError, HandlerError},
-    snapshot::Watched,
 };
 
 /// An async function or closure whose parameters are all [extractors](extract::FromContext) for
@@ -83,6 +91,11 @@ impl_handler!(T1 T2 T3 T4 T5 T6 T7 T8);
 /// A handler at work. Whatever comes of it has been told to whom it concerns when it is done.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Handlers for that a socket is disconnecting, at work. Gives what the handlers for that it has
+/// been disconnected need, with those of them that were the socket's own.
+pub(crate) type Farewell =
+    Pin<Box<dyn Future<Output = (Disconnect, Option<Arc<Listeners>>)> + Send>>;
+
 /// A middleware at work.
 pub(crate) type Admission = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
 
@@ -92,56 +105,18 @@ pub(crate) type Erased<C> = Arc<dyn Fn(&C) -> Option<Task> + Send + Sync>;
 
 pub(crate) type Middleware = Arc<dyn Fn(&Connect) -> Result<Admission, ConnectError> + Send + Sync>;
 
-/// The handlers of a namespace.
-#[derive(Clone, Default)]
-pub(crate) struct Handlers {
-    pub(crate) middlewares: Vec<Middleware>,
-    pub(crate) connect: Vec<Erased<Connect>>,
-    pub(crate) disconnect: Vec<Erased<Disconnect>>,
-    pub(crate) events: Events,
-}
-
-impl std::fmt::Debug for Handlers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handlers").finish_non_exhaustive()
-    }
-}
-
-/// Handlers by the event that they are for, each list in the order of registration.
-#[derive(Clone, Default)]
-pub(crate) struct Events(std::collections::HashMap<Box<str>, Vec<Erased<Event>>>);
-
-impl Events {
-    pub(crate) fn add<H, T>(&mut self, event: &str, handler: H)
-    where
-        H: Handler<Event, T, Output: IntoReply>,
-    {
-        let handlers = self.0.entry(event.into()).or_default();
-        handlers.push(erase_event(handler));
-    }
-
-    pub(crate) fn get(&self, event: &str) -> &[Erased<Event>] {
-        self.0.get(event).map_or(&[], Vec::as_slice)
-    }
-}
-
-impl std::fmt::Debug for Events {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// Adds a handler for an event to a table.
+/// A handler for one event.
 ///
 /// # Panics
 ///
 /// If no client can send the event.
-pub(crate) fn add_event<H, T>(table: &Watched<Events>, event: &str, handler: H)
+pub(crate) fn event_handler<H, T>(event: &str, handler: H, once: bool) -> EventHandler
 where
     H: Handler<Event, T, Output: IntoReply>,
 {
     check_name(event);
-    table.update(|events| events.add(event, handler));
+    let call = erase_event(handler);
+    EventHandler { call, once }
 }
 
 /// # Panics
@@ -154,15 +129,30 @@ pub(crate) fn check_name(event: &str) {
     );
 }
 
-fn erase_event<H, T>(handler: H) -> Erased<Event>
+/// A handler that may answer.
+pub(crate) fn erase_event<H, T>(handler: H) -> Erased<Event>
 where
     H: Handler<Event, T, Output: IntoReply>,
 {
+    erase_event_as(handler, |output| output)
+}
+
+/// The same, with what the handler returns turned into an answer.
+pub(crate) fn erase_event_as<H, T, R, F>(handler: H, reply: F) -> Erased<Event>
+where
+    H: Handler<Event, T>,
+    R: IntoReply,
+    F: Fn(H::Output) -> R + Copy + Send + Sync + 'static,
+{
     Arc::new(move |event| {
-        let answer = Answer::new(event);
+        let mut answer = Answer::new(event);
         match guarded(|| handler.call(event)) {
             Ok(Ok(future)) => Some(Box::pin(async move {
-                let run = async { answer.give(future.await) };
+                let mut future = pin!(future);
+                let run = async {
+                    let output = waiting(future.as_mut(), || answer.detach()).await;
+                    answer.give(reply(output));
+                };
                 if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
                     answer.panicked(&*panic);
                 }
@@ -179,29 +169,49 @@ where
     })
 }
 
+/// Awaits the future of a handler. If it does not finish at once, what is kept beside it is to be
+/// detached from the message: slices of it would keep all of it alive, which may be much, and is
+/// counted nowhere.
+async fn waiting<F: Future>(mut future: Pin<&mut F>, detach: impl FnOnce()) -> F::Output {
+    let mut detach = Some(detach);
+    poll_fn(|cx| {
+        let output = future.as_mut().poll(cx);
+        if output.is_pending()
+            && let Some(detach) = detach.take()
+        {
+            detach();
+        }
+        output
+    })
+    .await
+}
+
 /// A handler for something that nobody waits for an answer to.
 pub(crate) fn erase<C, H, T>(handler: H) -> Erased<C>
 where
     C: Context,
     H: Handler<C, T, Output: IntoResult>,
 {
-    Arc::new(move |context| {
-        let socket = context.socket().clone();
+    Arc::new(move |context: &C| {
+        let (socket, mut event) = (context.socket().clone(), context.event_name().cloned());
         match guarded(|| handler.call(context)) {
             Ok(Ok(future)) => Some(Box::pin(async move {
-                let run = async { future.await.into_result() };
-                match AssertUnwindSafe(run).catch_unwind().await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => socket.report(None, HandlerError::Failed(error)),
-                    Err(panic) => socket.report(None, panic_error(&*panic)),
-                }
+                let mut future = pin!(future);
+                let detach = || event = event.as_deref().map(Str::from);
+                let run = async { waiting(future.as_mut(), detach).await.into_result() };
+                let error = match AssertUnwindSafe(run).catch_unwind().await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => HandlerError::Failed(error),
+                    Err(panic) => panic_error(&*panic),
+                };
+                socket.report(event.as_deref(), error);
             })),
             Ok(Err(rejection)) => {
-                socket.report(None, HandlerError::Extract(rejection));
+                socket.report(event.as_deref(), HandlerError::Extract(rejection));
                 None
             }
             Err(panic) => {
-                socket.report(None, panic_error(&*panic));
+                socket.report(event.as_deref(), panic_error(&*panic));
                 None
             }
         }

@@ -140,6 +140,11 @@ impl Answer {
         }
     }
 
+    /// Makes it keep nothing of the message alive, for as long as its handler waits.
+    pub(super) fn detach(&mut self) {
+        self.event = Str::from(&*self.event);
+    }
+
     /// Answers; a tuple stands for several arguments. Does nothing if the client wants no answer
     /// or has got one.
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) {
@@ -160,21 +165,20 @@ impl Answer {
     pub(super) fn give(&self, reply: impl IntoReply) {
         if let Err(error) = reply.into_reply(self) {
             // Whoever asked is told; if nobody did, or has his answer already, the hook is.
-            let told = self
-                .ack
-                .as_ref()
-                .is_some_and(|ack| self.send_error(ack, &*error));
-            if !told {
+            if !self.answer_error(&*error) {
                 self.report(HandlerError::Failed(error));
             }
         }
     }
 
     pub(super) fn rejected(&self, rejection: BoxError) {
-        if let Some(ack) = &self.ack {
-            self.send_error(ack, &*rejection);
-        }
+        self.answer_error(&*rejection);
         self.report(HandlerError::Extract(rejection));
+    }
+
+    pub(super) fn refused(&self, error: BoxError) {
+        self.answer_error(&*error);
+        self.report(HandlerError::Refused(error));
     }
 
     pub(super) fn panicked(&self, panic: &(dyn Any + Send)) {
@@ -184,11 +188,11 @@ impl Answer {
         self.report(panic_error(panic));
     }
 
-    fn send_error(
-        &self,
-        ack: &AckRequest,
-        error: &(dyn std::error::Error + Send + Sync + 'static),
-    ) -> bool {
+    /// `false` if nobody asked, or has his answer already.
+    fn answer_error(&self, error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+        let Some(ack) = &self.ack else {
+            return false;
+        };
         let Some(reply) = error.downcast_ref::<ErrorReply>() else {
             return ack.answer_error(&text_of(error));
         };

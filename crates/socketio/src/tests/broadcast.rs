@@ -62,6 +62,21 @@ async fn to_whom() {
 }
 
 #[tokio::test]
+async fn rooms_may_stand_in_sets() {
+    use std::collections::{BTreeSet, HashSet};
+
+    let (io, _) = server();
+    let mut peers = three(&io).await;
+    let hashed = HashSet::from(["red", "round"]);
+    let sorted = BTreeSet::from([String::from("red"), String::from("nobody")]);
+    io.to(&hashed).except(&sorted).emit("e", &()).unwrap();
+    assert_eq!(counts(&mut peers), [0, 0, 0]);
+    io.to(hashed).emit("e", &()).unwrap();
+    io.except(sorted).emit("e", &()).unwrap();
+    assert_eq!(counts(&mut peers), [1, 1, 1]);
+}
+
+#[tokio::test]
 async fn operators_do_not_change_each_other() {
     let (io, _) = server();
     let mut peers = three(&io).await;

@@ -104,6 +104,34 @@ async fn several_namespaces_share_a_connection() {
 }
 
 #[tokio::test]
+async fn a_namespace_may_have_several_connection_handlers() {
+    let (io, log) = server();
+    io.of("/news")
+        .on_connection(async |State(log): State<Log>| log.push("first"));
+    io.of("news")
+        .on_connection(async |State(log): State<Log>| log.push("second"));
+    io.of("/chat");
+    let mut peer = Peer::open(&io).await;
+    peer.join("/chat");
+    assert!(log.take().is_empty());
+    peer.join("/news");
+    assert_eq!(log.take(), ["first", "second"]);
+}
+
+#[tokio::test]
+async fn each_client_has_a_socket_of_its_own_in_a_namespace() {
+    let (io, _) = server();
+    io.of("/chat");
+    let (mut one, mut two) = (Peer::open(&io).await, Peer::open(&io).await);
+    let ids = [one.join("/chat"), two.join("/chat")];
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(io.of("/chat").len(), 2);
+    io.of("/chat").except(&ids[1]).emit("a", &()).unwrap();
+    assert_eq!(one.received_one(), r#"2/chat,["a"]"#);
+    assert!(two.received().is_empty());
+}
+
+#[tokio::test]
 async fn middlewares_run_in_order_and_before_everything_else() {
     let (io, log) = server();
     io.middleware(async |State(log): State<Log>, socket: Socket| {

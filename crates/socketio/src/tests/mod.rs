@@ -3,13 +3,24 @@
 
 mod acks;
 mod broadcast;
+mod catch_all;
 mod connect;
 mod disconnect;
+mod disconnecting;
+mod dynamic;
 mod events;
 mod lifetimes;
+mod many;
 mod old_clients;
 mod order;
+mod outgoing;
+mod packet_middleware;
+mod parser;
 mod peer;
 mod races;
 mod random;
+mod recovery;
+mod removal;
+mod reports;
 mod sizes;
+mod typed;

@@ -47,6 +47,40 @@ async fn other_namespaces() {
 }
 
 #[tokio::test]
+async fn names_are_normalised_like_the_path_of_a_url() {
+    let (io, _) = server();
+    io.of("/b").on("e", async || "b");
+    io.of("/caf%C3%A9");
+    let mut peer = Peer::open_old(&io, "").await;
+    peer.received();
+    peer.send("0/a/../b?x=1,");
+    assert_eq!(peer.received_one(), "0/b,");
+    for name in ["/b", "/a/../b", "//host/b"] {
+        peer.send(&format!(r#"2{name},1["e"]"#));
+        assert_eq!(peer.received_one(), r#"3/b,1["b"]"#);
+    }
+    peer.send("0/café");
+    assert_eq!(peer.received_one(), "0/caf%C3%A9,");
+    peer.send("0/é?x");
+    assert_eq!(
+        peer.received_one(),
+        r#"4/%C3%A9,{"message":"Invalid namespace"}"#
+    );
+    peer.send("1//host/b");
+    assert!(io.of("/b").is_empty());
+    peer.send("0/..");
+    assert!(peer.is_closed(), "it is in the main namespace already");
+}
+
+#[tokio::test]
+async fn names_of_newer_clients_stay_as_they_are() {
+    let (io, _) = server();
+    io.of("/a/../b?c");
+    let mut peer = Peer::open(&io).await;
+    peer.join("/a/../b?c");
+}
+
+#[tokio::test]
 async fn refusals() {
     let (io, _) = server();
     io.middleware(async || Err::<(), _>("no way"));

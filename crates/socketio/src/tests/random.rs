@@ -17,8 +17,8 @@ use crate::{
 enum Op {
     Join(usize),
     Leave(usize),
-    /// An event whose handler waits for a permit, or not.
-    Event(usize, bool),
+    /// An event for which nobody waits for a permit, or its handler, or a packet middleware.
+    Event(usize, u8),
     Permit(u8),
     Kick(usize),
 }
@@ -30,7 +30,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => at.clone().prop_map(Op::Join),
         1 => at.clone().prop_map(Op::Leave),
-        6 => (at.clone(), any::<bool>()).prop_map(|(at, waits)| Op::Event(at, waits)),
+        6 => (at.clone(), 0..3u8).prop_map(|(at, waits)| Op::Event(at, waits)),
         2 => (1..4u8).prop_map(Op::Permit),
         1 => at.prop_map(Op::Kick),
     ]
@@ -81,11 +81,28 @@ async fn run(ops: Vec<Op>, max_in_flight: usize, slow_start: bool) {
                 async |socket: Socket,
                        State(log): State<Log>,
                        State(gate): State<Arc<Semaphore>>,
-                       Data((n, waits)): Data<(usize, bool)>| {
+                       Data((n, waits)): Data<(usize, u8)>| {
                     log.push(format!("{} {n}", socket.id()));
-                    if waits {
+                    if waits == 1 {
                         gate.acquire().await.unwrap().forget();
                     }
+                },
+            )
+            .packet_middleware(
+                async |State(gate): State<Arc<Semaphore>>, Data((_, waits)): Data<(usize, u8)>| {
+                    if waits == 2 {
+                        gate.acquire().await.unwrap().forget();
+                    }
+                },
+            )
+            .on_disconnecting(
+                async |socket: Socket,
+                       State(slow): State<bool>,
+                       State(gate): State<Arc<Semaphore>>| {
+                    if slow {
+                        gate.acquire().await.unwrap().forget();
+                    }
+                    assert!(!socket.rooms().is_empty());
                 },
             )
             .on_disconnect(async |socket: Socket, State(log): State<Log>| {

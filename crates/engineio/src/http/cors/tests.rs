@@ -197,4 +197,9 @@ fn what_the_response_varies_with_already_stays() {
     assert_eq!(vary("Accept, origin"), "Accept, origin");
     assert_eq!(vary("*"), "*");
     assert_eq!(vary(""), "Origin");
+    let mut out = HeaderMap::new();
+    out.append(header::VARY, HeaderValue::from_static("Accept"));
+    out.append(header::VARY, HeaderValue::from_static("Cookie"));
+    Cors::reflect().headers(&HeaderMap::new(), &mut out);
+    assert_eq!(lines(&out), ["vary: Accept, Cookie, Origin"]);
 }

@@ -4,12 +4,12 @@ use std::{borrow::Cow, fmt};
 
 use serde::de::{
     DeserializeOwned, Deserializer, EnumAccess, IntoDeserializer, Visitor,
-    value::{CowStrDeserializer, MapDeserializer},
+    value::{CowStrDeserializer, Error, MapDeserializer},
 };
 
 /// The query has another shape.
 #[derive(Clone, Debug, PartialEq)]
-pub struct InvalidQuery(serde::de::value::Error);
+pub struct InvalidQuery(Error);
 
 impl fmt::Display for InvalidQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,18 +21,25 @@ impl std::error::Error for InvalidQuery {}
 
 /// Of a name that comes several times the last value counts, as everywhere in Socket.IO.
 pub(super) fn deserialize<T: DeserializeOwned>(query: &str) -> Result<T, InvalidQuery> {
-    let mut pairs = Vec::<(Cow<'_, str>, Value<'_>)>::new();
+    let mut pairs = Vec::<(Cow<'_, str>, Cow<'_, str>)>::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         pairs.retain(|(earlier, _)| *earlier != name);
-        pairs.push((name, Value(value)));
+        pairs.push((name, value));
     }
-    T::deserialize(MapDeserializer::new(pairs.into_iter())).map_err(InvalidQuery)
+    deserialize_pairs(pairs.into_iter()).map_err(InvalidQuery)
+}
+
+/// Names and values, each name once.
+pub(super) fn deserialize_pairs<'a, T: DeserializeOwned>(
+    pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+) -> Result<T, Error> {
+    T::deserialize(MapDeserializer::new(
+        pairs.map(|(name, value)| (name, Value(value))),
+    ))
 }
 
 /// A value of a query: text, which types other than text are parsed from.
 struct Value<'de>(Cow<'de, str>);
-
-type Error = serde::de::value::Error;
 
 impl<'de> IntoDeserializer<'de> for Value<'de> {
     type Deserializer = Self;

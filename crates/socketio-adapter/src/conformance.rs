@@ -1,0 +1,1 @@
+//! A behaviour suite for adapters.
