@@ -219,6 +219,7 @@ impl Namespace {
     ///     Ok(())
     /// });
     /// ```
+    #[doc(alias = "use")]
     pub fn middleware<H, T, E>(&self, middleware: H) -> &Self
     where
         H: Handler<Connect, T, Output = Result<(), E>>,
@@ -342,12 +343,14 @@ impl Namespace {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
         self.everybody().send(args)
     }
 
     /// Sends an event to all sockets and asks for acknowledgements; see
     /// [`BroadcastOperator::emit_with_ack`].
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,
@@ -362,6 +365,7 @@ impl Namespace {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.to(rooms)
     }
@@ -401,21 +405,25 @@ impl Namespace {
     /// # Errors
     ///
     /// If another server does not answer in time; see [`BroadcastOperator::fetch_sockets`].
+    #[doc(alias = "fetchSockets")]
     pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
         self.everybody().fetch_sockets().await
     }
 
     /// Makes all sockets join rooms.
+    #[doc(alias = "socketsJoin")]
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         self.everybody().sockets_join(rooms);
     }
 
     /// Makes all sockets leave rooms.
+    #[doc(alias = "socketsLeave")]
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         self.everybody().sockets_leave(rooms);
     }
 
     /// Disconnects all sockets; with `close`, also the connections below them.
+    #[doc(alias = "disconnectSockets")]
     pub fn disconnect_sockets(&self, close: bool) {
         self.everybody().disconnect_sockets(close);
     }
@@ -425,6 +433,7 @@ impl Namespace {
     /// # Errors
     ///
     /// If the adapter cannot say.
+    #[doc(alias = "serverCount")]
     pub async fn server_count(&self) -> Result<usize, BoxError> {
         match self.cluster() {
             Some(cluster) => cluster.server_count().await,
@@ -436,8 +445,8 @@ impl Namespace {
         BroadcastOperator::new(self.clone())
     }
 
-    /// The server, unless it has been dropped.
-    pub(crate) fn server(&self) -> Option<SocketIo> {
+    /// The server, unless it has been dropped: a namespace alone does not keep it.
+    pub fn server(&self) -> Option<SocketIo> {
         self.0.server.get()?.upgrade()
     }
 

@@ -238,6 +238,7 @@ impl Socket {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
         self.emit("message", args)
     }
@@ -257,6 +258,7 @@ impl Socket {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T>(&self, event: &str, args: &(impl ToArgs + ?Sized)) -> AckFuture<T> {
         Emitter::new(self).emit_with_ack(event, args)
     }
@@ -333,6 +335,7 @@ impl Socket {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.to(rooms)
     }
