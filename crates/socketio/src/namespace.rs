@@ -27,6 +27,7 @@ use crate::{
         guarded,
     },
     recovery::Recovery,
+    room_events::RoomEvents,
     server::{Core, Options, WeakSocketIo},
     server_side::ServerSide,
     snapshot::Watched,
@@ -34,8 +35,9 @@ use crate::{
 
 /// A namespace: a part of a server with sockets, rooms and handlers of its own. Cheap to clone.
 ///
-/// Made by [`SocketIo::of`], or by a [`ParentNamespace`] when a client asks for it. Handlers are registered here once for all sockets, at any time; those
-/// for the same thing are called in the order of registration.
+/// Made by [`SocketIo::of`], or by a [`ParentNamespace`] when a client asks for it. Handlers are
+/// registered here once for all sockets, at any time; those for the same thing are called in the
+/// order of registration.
 #[derive(Clone)]
 pub struct Namespace(Arc<Inner>);
 
@@ -49,6 +51,8 @@ struct Inner {
     /// Set when whoever wants to know of new namespaces has heard of it.
     announced: SetOnce<()>,
     registry: Registry<Member>,
+    /// If somebody wants to know.
+    room_events: OnceLock<Arc<RoomEvents>>,
     handlers: Watched<Handlers>,
     /// How many of the handlers listen to what is sent.
     outgoing: AtomicUsize,
@@ -141,6 +145,7 @@ impl Namespace {
             child,
             announced: SetOnce::new(),
             registry: Registry::new(),
+            room_events: OnceLock::new(),
             outgoing: AtomicUsize::new(handlers.look(|it| it.listeners.outgoing.len())),
             outgoing_of_sockets: AtomicUsize::new(0),
             handlers,
@@ -286,8 +291,8 @@ impl Namespace {
     }
 
     /// Adds a function that is told what happens to rooms: the official adapter's events
-    /// `create-room`, `join-room`, `leave-room` and `delete-room`. It is called after the fact, and
-    /// must not block.
+    /// `create-room`, `join-room`, `leave-room` and `delete-room`. It is called after the fact, in
+    /// the order in which things happened, and must not block. It may use the socket.
     ///
     /// ```
     /// use socketio::{RoomEvent, SocketIo};
@@ -300,12 +305,23 @@ impl Namespace {
     /// });
     /// ```
     pub fn on_room_event(&self, hook: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
-        self.0.registry.observe(move |event| {
-            if guarded(|| hook(event)).is_err() {
-                tracing::error!("a hook for room events panicked");
-            }
+        let events = self.0.room_events.get_or_init(|| {
+            let events = Arc::new(RoomEvents::default());
+            let queue = events.clone();
+            self.0
+                .registry
+                .observe(move |event| queue.push(event.clone()));
+            events
         });
+        events.add(hook);
         self
+    }
+
+    /// Tells the hooks what has happened to rooms. To be called without any lock.
+    pub(crate) fn tell_room_events(&self) {
+        if let Some(events) = self.0.room_events.get() {
+            events.tell();
+        }
     }
 
     /// The names of the rooms that somebody is in, without those that sockets have of their own.

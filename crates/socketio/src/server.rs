@@ -775,6 +775,12 @@ impl Builder {
 
     /// What packets look like on the wire. Clients must use the same parser. Default: that of the
     /// protocol document; see [`parser`](crate::parser) for others.
+    ///
+    /// ```
+    /// use socketio::{SocketIo, parser::MsgpackParser};
+    ///
+    /// let io = SocketIo::builder().parser(MsgpackParser).build();
+    /// ```
     pub fn parser(mut self, parser: impl Parser) -> Self {
         self.codec = Codec::new(parser);
         self

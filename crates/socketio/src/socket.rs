@@ -297,6 +297,8 @@ impl Socket {
             CONNECTED => self.join_now(rooms),
             _ => {}
         }
+        drop(rare);
+        self.namespace().tell_room_events();
     }
 
     /// Leaves a room.
@@ -312,6 +314,8 @@ impl Socket {
             }
             _ => {}
         }
+        drop(rare);
+        self.namespace().tell_room_events();
     }
 
     /// The rooms that the socket is in, its own first. None after it was disconnected, except for
@@ -538,10 +542,12 @@ impl Socket {
         connect: impl Fn(Option<&str>) -> Result<Encoded, EncodeError>,
     ) -> Result<(), EncodeError> {
         if let (Some(recovery), Some(_)) = (self.namespace().recovery(), self.recoverable()) {
-            return recovery.admit(self, connect);
+            recovery.admit(self, connect)?;
+        } else {
+            self.conn().send(connect(None)?);
+            self.enter(&[]);
         }
-        self.conn().send(connect(None)?);
-        self.enter(&[]);
+        self.namespace().tell_room_events();
         Ok(())
     }
 
@@ -706,10 +712,12 @@ impl Socket {
     }
 
     fn leave_namespace(&self, state: u8, may_return: bool) -> bool {
-        match self.namespace().recovery() {
+        let left = match self.namespace().recovery() {
             Some(recovery) => recovery.depart(self, may_return, || self.exit(state)),
             None => self.exit(state),
-        }
+        };
+        self.namespace().tell_room_events();
+        left
     }
 
     fn exit(&self, state: u8) -> bool {

@@ -229,7 +229,7 @@ impl Client {
         cx: &mut Context<'_>,
     ) {
         let event = Event {
-            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), name.clone(), id))),
+            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), id))),
             socket,
             name,
             args,
