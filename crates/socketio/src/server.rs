@@ -789,7 +789,8 @@ impl Builder {
     ///
     /// A [`Namespace`] that was removed reaches nobody any more. What was registered with it, and
     /// not with its parent, is gone; [`on_new_namespace`](SocketIo::on_new_namespace) is the place
-    /// to do it again.
+    /// to do it again. So is what was kept for clients that
+    /// [come back](Self::connection_state_recovery): the last one to leave gets a new session.
     pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
         self.options.cleanup_empty_child_namespaces = cleanup;
         self

@@ -703,10 +703,15 @@ impl Socket {
     }
 
     fn leave_namespace(&self, state: u8, may_return: bool) -> bool {
-        match self.namespace().recovery() {
+        let left = match self.namespace().recovery() {
             Some(recovery) => recovery.depart(self, may_return, || self.exit(state)),
             None => self.exit(state),
+        };
+        if left {
+            // Under no lock: this may be the end of the namespace.
+            self.namespace().leave_seat();
         }
+        left
     }
 
     fn exit(&self, state: u8) -> bool {
@@ -727,7 +732,6 @@ impl Socket {
         let pending = std::mem::replace(&mut *rare, left.map(Box::new));
         drop(rare);
         drop(pending);
-        self.namespace().leave_seat();
         true
     }
 
