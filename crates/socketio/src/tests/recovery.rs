@@ -362,6 +362,25 @@ async fn a_session_is_kept_as_long_as_said_and_its_memory_comes_back() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_is_removed_gives_back_what_it_kept() {
+    let (io, _) = server_with(|builder| {
+        builder
+            .connection_state_recovery(ConnectionStateRecovery::new())
+            .cleanup_empty_child_namespaces(true)
+    });
+    io.of_dynamic("/room/{id}");
+    let main = io.of("/");
+    let recovery = main.recovery().unwrap();
+    let mut peer = Peer::open(&io).await;
+    peer.send("0/room/1,");
+    io.of("/room/1").emit("kept", &"for a while").unwrap();
+    assert!(recovery.budget().used() > 0);
+    lose(peer);
+    assert!(io.namespace("/room/1").is_none());
+    assert_eq!(recovery.budget().used(), 0);
+}
+
+#[tokio::test]
 async fn who_missed_more_than_is_kept_gets_a_new_session() {
     let options = ConnectionStateRecovery::new().max_room_bytes(2_000);
     let (io, _) = server(options);
