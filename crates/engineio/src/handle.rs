@@ -91,6 +91,7 @@ impl SessionHandle {
     }
 
     /// The protocol version.
+    #[doc(alias = "protocol")]
     pub fn version(&self) -> Version {
         self.0.dialect.version
     }
@@ -179,11 +180,13 @@ impl SessionHandle {
     }
 
     /// Whether the transport could take a message right now.
+    #[doc(alias = "writable")]
     pub fn is_writable(&self) -> bool {
         self.0.writable.load(Ordering::Acquire)
     }
 
     /// Whether the session has closed or is closing: whatever is sent now is dropped.
+    #[doc(alias = "readyState")]
     pub fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::Acquire)
     }
@@ -222,6 +225,11 @@ impl SessionHandle {
             .filter_map(message)
             .inspect(|it| self.credit(it))
             .collect()
+    }
+
+    /// Whether both are the same session, and not only the same id.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn dialect(&self) -> &Dialect {

@@ -61,6 +61,7 @@ impl BroadcastOperator {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(self, rooms: impl IntoRooms) -> Self {
         self.to(rooms)
     }
@@ -131,6 +132,7 @@ impl BroadcastOperator {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
         self.emit("message", args)
     }
@@ -151,6 +153,7 @@ impl BroadcastOperator {
     /// }
     /// # }
     /// ```
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,
@@ -202,6 +205,7 @@ impl BroadcastOperator {
     /// If another server does not answer in time: the [`timeout`](Self::timeout), or
     /// [`Builder::request_timeout`](crate::Builder::request_timeout). The error holds the sockets
     /// of those that do.
+    #[doc(alias = "fetchSockets")]
     pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
         let selection = &self.options.selection;
         let here = self.sockets();
@@ -224,6 +228,7 @@ impl BroadcastOperator {
     }
 
     /// Makes the sockets join rooms.
+    #[doc(alias = "socketsJoin")]
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
         for socket in self.sockets() {
@@ -236,6 +241,7 @@ impl BroadcastOperator {
     }
 
     /// Makes the sockets leave rooms.
+    #[doc(alias = "socketsLeave")]
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
         for socket in self.sockets() {
@@ -249,6 +255,7 @@ impl BroadcastOperator {
 
     /// Disconnects the sockets; with `close`, also the connections below them and so their sockets
     /// in other namespaces.
+    #[doc(alias = "disconnectSockets")]
     pub fn disconnect_sockets(&self, close: bool) {
         for socket in self.sockets() {
             if close {

@@ -89,12 +89,14 @@ impl<'a> Emitter<'a> {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<bool, EmitError> {
         self.emit("message", args)
     }
 
     /// See [`Socket::emit_with_ack`]. A volatile event that cannot be sent is
     /// [`AckError::NotSent`](crate::AckError::NotSent).
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T>(&self, event: &str, args: &(impl ToArgs + ?Sized)) -> AckFuture<T> {
         let answer = AckFuture::new(
             self.socket.clone(),

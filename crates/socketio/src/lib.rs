@@ -68,6 +68,7 @@ pub mod parser;
 mod reason;
 mod recovery;
 mod remote;
+mod room_events;
 mod server;
 mod server_side;
 mod snapshot;
