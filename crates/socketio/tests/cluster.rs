@@ -7,7 +7,10 @@
 use std::{
     collections::BTreeSet,
     future::pending,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,7 +18,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use socketio::{
     AckError, BoxError, BroadcastOperator, Builder, EmitError, RemoteSocket, ServerSideError,
-    ServerSideEvent, Socket, SocketIo, adapter::MemoryAdapter,
+    ServerSideEvent, Socket, SocketIo,
+    adapter::{
+        Adapter, BoxFuture, Channel, Inbox, MemoryAdapter, Message, NodeId, Peers, Response,
+    },
 };
 use socketio_test::{Incoming, TestClient, settle};
 use tokio::time::Instant;
@@ -700,6 +706,57 @@ async fn what_a_closing_server_waits_for_ends_with_it() {
     };
     assert_eq!(error, expected);
     assert!(start.elapsed() < Duration::from_secs(4));
+}
+
+/// An adapter that never finishes closing, and counts how often it was asked to.
+#[derive(Clone, Default)]
+struct Stuck(Arc<AtomicUsize>);
+
+impl Adapter for Stuck {
+    fn open(&self, _: &str, _: Inbox) -> Arc<dyn Channel> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Channel for Stuck {
+    fn publish(&self, _: Message) {}
+
+    fn respond(&self, _: &NodeId, _: Response) {}
+
+    fn peers(&self) -> BoxFuture<'static, Result<Peers, BoxError>> {
+        Box::pin(pending())
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adapter_that_does_not_answer_holds_up_nothing_for_long() {
+    let adapter = Stuck::default();
+    let io = SocketIo::builder().adapter(adapter.clone()).build();
+    for name in ["/a", "/b"] {
+        io.of(name);
+    }
+    let mut client = TestClient::connect(&io).await;
+    io.emit("event", &()).unwrap();
+    client.expect("event").await;
+    assert!(io.of("/").server_count().await.is_err());
+    let here = io.fetch_sockets().await.unwrap_err();
+    assert_eq!((here.sockets.len(), here.missing), (1, None));
+    let answers = io
+        .timeout(Duration::from_secs(3))
+        .emit_with_ack::<u8>("question", &());
+    client.expect("question").await.ack(&1).await;
+    assert_eq!(answers.await.unwrap_err().responses, [1]);
+    let start = Instant::now();
+    let closed = io.close_within(Duration::from_secs(3)).await;
+    assert!(closed.all_gone());
+    assert_eq!(start.elapsed().as_secs(), 3);
+    // All namespaces have been told.
+    assert_eq!(adapter.0.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test(start_paused = true)]
