@@ -164,7 +164,8 @@ pub trait Adapter: Send + Sync + 'static {
     /// inbox, until the channel is [closed](Channel::close) or dropped.
     ///
     /// Must not block: whatever takes time (a subscription) happens in a task of the adapter. Must
-    /// not call the inbox itself before it returns; a task may.
+    /// not call the inbox itself before it returns; a task may. It is called under locks of the
+    /// server, so an adapter takes no lock here that it holds while it calls an inbox.
     fn open(&self, namespace: &str, inbox: Inbox) -> Arc<dyn Channel>;
 
     /// The server closes. All channels have been closed before; new ones may be opened later.
