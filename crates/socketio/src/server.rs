@@ -10,6 +10,7 @@ use std::{
 };
 
 use engineio::{Acceptor, Closed, Config, Server, SessionHandle, WeakServer};
+use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use socketio_adapter::Adapter;
 use socketio_proto::{Codec, Limits, Parser, ToArgs};
@@ -507,9 +508,8 @@ impl SocketIo {
     /// No connection is left: other servers are told that this one is gone.
     async fn close_adapter(&self) {
         if let Some(adapter) = &self.0.core.adapter {
-            for namespace in self.namespaces() {
-                namespace.close_cluster().await;
-            }
+            let namespaces = self.namespaces();
+            join_all(namespaces.iter().map(Namespace::close_cluster)).await;
             adapter.close().await;
         }
     }
