@@ -227,6 +227,11 @@ impl SessionHandle {
             .collect()
     }
 
+    /// Whether both are the same session, and not only the same id.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn dialect(&self) -> &Dialect {
         &self.0.dialect
     }
