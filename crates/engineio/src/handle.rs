@@ -110,23 +110,29 @@ impl SessionHandle {
         self.0.upgraded.load(Ordering::Acquire)
     }
 
-    /// Queues a message. It leaves in the order of the calls, whatever transport is in use by
-    /// then. Once the session has closed this does nothing.
+    /// Queues a message, and returns whether it did. It leaves in the order of the calls, whatever
+    /// transport is in use by then. Once the session has closed this does nothing.
     ///
     /// If more is queued than [`Config::max_queued`](crate::Config::max_queued) or
     /// [`Config::max_queued_messages`](crate::Config::max_queued_messages), the message is dropped,
     /// and [`Config::overflow`](crate::Config::overflow) says what becomes of the session. To wait
     /// in place of that, see [`ready`](Self::ready).
-    pub fn send(&self, message: impl Into<Encoded>) {
-        if self.is_closed() {
-            return;
-        }
-        let message = message.into();
-        if !self.0.backlog.add_within(&message, &self.0.traffic.limits) {
-            self.overflow();
-        } else if let Err(Item::Send(message)) = self.0.mailbox.push(Item::Send(message)) {
-            self.credit(&message);
-        }
+    pub fn send(&self, message: impl Into<Encoded>) -> bool {
+        self.send_with(message, self.0.traffic.limits.overflow)
+    }
+
+    /// As [`send`](Self::send), but this message brings its own word on what becomes of the session
+    /// if too much is queued.
+    pub fn send_with(&self, message: impl Into<Encoded>, overflow: Overflow) -> bool {
+        self.queue(message.into(), &self.0.traffic.limits, overflow)
+    }
+
+    /// As [`send`](Self::send), for a message without which the client would be left in a wrong
+    /// state: [`Overflow::DropNewest`] does not drop it. It may fill the queue up to twice the
+    /// limits; beyond that the session closes.
+    pub fn send_essential(&self, message: impl Into<Encoded>) -> bool {
+        let limits = self.0.traffic.limits.with_reserve();
+        self.queue(message.into(), &limits, Overflow::Disconnect)
     }
 
     /// Queues a message only if the transport could take it right now: a WebSocket that has
@@ -169,6 +175,9 @@ impl SessionHandle {
     /// # }
     /// ```
     pub async fn ready(&self) -> bool {
+        if !self.is_ready() {
+            self.0.traffic.waits.fetch_add(1, Ordering::Relaxed);
+        }
         poll_fn(|cx| self.poll_ready(cx)).await
     }
 
@@ -285,13 +294,28 @@ impl SessionHandle {
         Poll::Ready(!self.is_closed())
     }
 
+    fn queue(&self, message: Encoded, limits: &Limits, overflow: Overflow) -> bool {
+        if self.is_closed() {
+            return false;
+        }
+        if !self.0.backlog.add_within(&message, limits) {
+            self.overflow(overflow);
+            return false;
+        }
+        let pushed = self.0.mailbox.push(Item::Send(message));
+        if let Err(Item::Send(message)) = &pushed {
+            self.credit(message);
+        }
+        pushed.is_ok()
+    }
+
     /// A message was dropped because too much is queued.
-    fn overflow(&self) {
+    fn overflow(&self, overflow: Overflow) {
         let order = Ordering::Relaxed;
         let traffic = &self.0.traffic;
         self.0.dropped.fetch_add(1, order);
         traffic.dropped.fetch_add(1, order);
-        if traffic.limits.overflow == Overflow::Disconnect && !self.0.overflown.swap(true, order) {
+        if overflow == Overflow::Disconnect && !self.0.overflown.swap(true, order) {
             traffic.slow_clients.fetch_add(1, order);
             let _ = self.0.mailbox.push(Item::Overflow);
         }
@@ -335,6 +359,23 @@ mod tests {
         assert_eq!(handle.queued_messages(), 3);
         assert_eq!(handle.take_sent().len(), 3);
         assert_eq!(handle.queued(), 0);
+    }
+
+    #[test]
+    fn what_is_essential_has_a_reserve_and_an_end() {
+        let limits = Limits {
+            messages: 2,
+            ..Limits::NONE
+        };
+        let traffic = Arc::new(Traffic::new(limits));
+        let sid = Sid::from("a");
+        let handle = SessionHandle::new(sid, Dialect::V4, Transport::WebSocket, traffic.clone());
+        assert!(handle.send("1") && handle.send("2") && !handle.send("3"));
+        assert!(handle.send_essential("4") && handle.send_essential("5"));
+        assert_eq!(traffic.slow_clients.load(Ordering::Relaxed), 0);
+        assert!(!handle.send_essential("6"));
+        assert_eq!(traffic.slow_clients.load(Ordering::Relaxed), 1);
+        assert_eq!((handle.dropped(), handle.queued_messages()), (2, 4));
     }
 
     #[test]
