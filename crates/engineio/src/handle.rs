@@ -110,29 +110,42 @@ impl SessionHandle {
         self.0.upgraded.load(Ordering::Acquire)
     }
 
-    /// Queues a message, and returns whether it did. It leaves in the order of the calls, whatever
-    /// transport is in use by then. Once the session has closed this does nothing.
+    /// Queues a message. It leaves in the order of the calls, whatever transport is in use by
+    /// then. Once the session has closed this does nothing.
     ///
     /// If more is queued than [`Config::max_queued`](crate::Config::max_queued) or
     /// [`Config::max_queued_messages`](crate::Config::max_queued_messages), the message is dropped,
     /// and [`Config::overflow`](crate::Config::overflow) says what becomes of the session. To wait
     /// in place of that, see [`ready`](Self::ready).
-    pub fn send(&self, message: impl Into<Encoded>) -> bool {
-        self.send_with(message, self.0.traffic.limits.overflow)
+    pub fn send(&self, message: impl Into<Encoded>) {
+        self.send_with(message, None);
     }
 
-    /// As [`send`](Self::send), but this message brings its own word on what becomes of the session
-    /// if too much is queued.
-    pub fn send_with(&self, message: impl Into<Encoded>, overflow: Overflow) -> bool {
-        self.queue(message.into(), &self.0.traffic.limits, overflow)
+    /// As [`send`](Self::send), but this message may bring its own word on what becomes of the
+    /// session if too much is queued. Returns whether the message was queued.
+    ///
+    /// ```
+    /// use engineio::{Overflow, SessionHandle, Sid, Version};
+    ///
+    /// let session = SessionHandle::detached(Sid::from("abc"), Version::V4);
+    /// assert!(session.send_with("21.5 °C", Overflow::DropNewest));
+    /// ```
+    pub fn send_with(
+        &self,
+        message: impl Into<Encoded>,
+        overflow: impl Into<Option<Overflow>>,
+    ) -> bool {
+        let limits = &self.0.traffic.limits;
+        let overflow = overflow.into().unwrap_or(limits.overflow);
+        self.queue(message.into(), limits, overflow)
     }
 
     /// As [`send`](Self::send), for a message without which the client would be left in a wrong
     /// state: [`Overflow::DropNewest`] does not drop it. It may fill the queue up to twice the
     /// limits; beyond that the session closes.
-    pub fn send_essential(&self, message: impl Into<Encoded>) -> bool {
+    pub fn send_essential(&self, message: impl Into<Encoded>) {
         let limits = self.0.traffic.limits.with_reserve();
-        self.queue(message.into(), &limits, Overflow::Disconnect)
+        self.queue(message.into(), &limits, Overflow::Disconnect);
     }
 
     /// Queues a message only if the transport could take it right now: a WebSocket that has
@@ -150,12 +163,20 @@ impl SessionHandle {
                 _ => true,
             }
         };
-        if !sent && !self.is_closed() {
+        if !sent {
+            self.skip_volatile();
+        }
+        sent
+    }
+
+    /// Counts a volatile message as dropped: for whoever has not even made it, because the
+    /// transport [is not writable](Self::is_writable).
+    pub fn skip_volatile(&self) {
+        if !self.is_closed() {
             let order = Ordering::Relaxed;
             self.0.dropped_volatile.fetch_add(1, order);
             self.0.traffic.dropped_volatile.fetch_add(1, order);
         }
-        sent
     }
 
     /// Waits until little enough is queued that a sender should go on: at most
@@ -370,10 +391,13 @@ mod tests {
         let traffic = Arc::new(Traffic::new(limits));
         let sid = Sid::from("a");
         let handle = SessionHandle::new(sid, Dialect::V4, Transport::WebSocket, traffic.clone());
-        assert!(handle.send("1") && handle.send("2") && !handle.send("3"));
-        assert!(handle.send_essential("4") && handle.send_essential("5"));
+        let taken = ["1", "2", "3"].map(|it| handle.send_with(it, None));
+        assert_eq!(taken, [true, true, false]);
+        handle.send_essential("4");
+        handle.send_essential("5");
+        assert_eq!((handle.dropped(), handle.queued_messages()), (1, 4));
         assert_eq!(traffic.slow_clients.load(Ordering::Relaxed), 0);
-        assert!(!handle.send_essential("6"));
+        handle.send_essential("6");
         assert_eq!(traffic.slow_clients.load(Ordering::Relaxed), 1);
         assert_eq!((handle.dropped(), handle.queued_messages()), (2, 4));
     }

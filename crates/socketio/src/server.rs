@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use engineio::{Acceptor, Closed, Config, Server, SessionHandle, WeakServer};
+use engineio::{Acceptor, Closed, Config, Overflow, Server, SessionHandle, WeakServer};
 use serde::de::DeserializeOwned;
 use socketio_adapter::Adapter;
 use socketio_proto::{Codec, Limits, Parser, ToArgs};
@@ -17,7 +17,7 @@ use socketio_proto::{Codec, Limits, Parser, ToArgs};
 use crate::{
     BroadcastAcks, BroadcastOperator, ConnectError, ConnectionStateRecovery, EmitError,
     ErrorReport, FetchError, Handshake, Namespace, NamespaceMatcher, ParentNamespace, RemoteSocket,
-    ServerSideError, ServerSideEvent, Socket,
+    ServerSideError, ServerSideEvent, Socket, Stats,
     broadcast::IntoRooms,
     client::Client,
     client_files,
@@ -317,6 +317,11 @@ impl SocketIo {
         self.0.main.volatile()
     }
 
+    /// See [`Namespace::overflow`].
+    pub fn overflow(&self, overflow: Overflow) -> BroadcastOperator {
+        self.0.main.overflow(overflow)
+    }
+
     /// See [`Namespace::compress`].
     pub fn compress(&self, compress: bool) -> BroadcastOperator {
         self.0.main.compress(compress)
@@ -395,6 +400,17 @@ impl SocketIo {
         args: &(impl ToArgs + ?Sized),
     ) -> Result<Vec<T>, ServerSideError<T>> {
         self.0.main.server_side_emit_with_ack(event, args).await
+    }
+
+    /// Numbers for whoever watches over the server. It looks at every connection.
+    ///
+    /// ```
+    /// let io = socketio::SocketIo::new();
+    /// assert_eq!(io.stats().sessions, 0);
+    /// ```
+    pub fn stats(&self) -> Stats {
+        let service = self.current_service().upgrade();
+        Stats::of(self, service.map(|it| it.stats()))
     }
 
     /// The service that answers HTTP requests: a hyper 1 service and a tower service, and by its
@@ -795,7 +811,8 @@ impl Builder {
         self
     }
 
-    /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies. The path is
+    /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies, and what
+    /// happens [when a client reads too slowly](crate#when-a-client-reads-too-slowly). The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
         self.engine = change(self.engine);

@@ -59,7 +59,7 @@ pub struct Behaviour {
 /// Sends every message back.
 pub const ECHO: Behaviour = Behaviour {
     opened: |_| {},
-    message: |session, message| drop(session.send(message)),
+    message: |session, message| session.send(message),
 };
 
 /// Only records.
