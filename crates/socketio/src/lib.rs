@@ -28,7 +28,7 @@
 //! | wait for an answer | [`Socket::emit_with_ack`] |
 //! | set limits and options | [`Builder`], [`Config`] |
 //! | send to clients that read slowly | [below](#when-a-client-reads-too-slowly) |
-//! | watch over the server | [`SocketIo::stats`] |
+//! | watch over the server | [`SocketIo::stats`], [`conn`] |
 //! | talk to clients with another parser | [`parser`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
 //! | shut down | [`SocketIo::close`], [`SocketIo::close_within`] |
@@ -84,6 +84,7 @@ mod acks;
 mod broadcast;
 mod client;
 mod client_files;
+pub mod conn;
 mod delivery;
 mod dynamic;
 mod emitter;

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use engineio::{Acceptor, Closed, Config, Overflow, Server, SessionHandle, WeakServer};
+use engineio::{
+    Acceptor, CloseReason, Closed, Config, Overflow, Server, SessionHandle, WeakServer,
+};
 use serde::de::DeserializeOwned;
 use socketio_adapter::Adapter;
 use socketio_proto::{Codec, Limits, Parser, ToArgs};
@@ -21,6 +23,7 @@ use crate::{
     broadcast::IntoRooms,
     client::Client,
     client_files,
+    conn::{ConnHooks, Packet, Transmit},
     dynamic::Params,
     handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded, panic_error},
     namespace::{ErrorHook, log},
@@ -42,6 +45,7 @@ struct Inner {
     main: Namespace,
     namespaces: Namespaces,
     on_new_namespace: Watched<Vec<NamespaceHook>>,
+    conn_hooks: ConnHooks,
     config: Config,
     /// Made when first asked for. Weak: the service keeps the server alive. It lives for as long as
     /// somebody has it or there are sessions; one that is made anew after that is the same to
@@ -213,6 +217,52 @@ impl SocketIo {
     pub fn on_new_namespace(&self, hook: impl Fn(&Namespace) + Send + Sync + 'static) -> &Self {
         let hook: NamespaceHook = Arc::new(hook);
         self.0.on_new_namespace.update(|hooks| hooks.push(hook));
+        self
+    }
+
+    /// Adds a function that is called when a connection has moved from polling to a WebSocket. See
+    /// [`conn`](crate::conn) for this and the next four.
+    pub fn on_upgrade(&self, hook: impl Fn(&SessionHandle) + Send + Sync + 'static) -> &Self {
+        self.0.conn_hooks.upgrade.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called for every packet of Engine.IO that comes from a client, be it
+    /// a message, a ping or a pong, before anybody has looked at it. The packets of an upgrade's
+    /// probe are none.
+    pub fn on_packet(
+        &self,
+        hook: impl Fn(&SessionHandle, &Packet) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.packet.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called for every packet of Engine.IO that is about to be written to
+    /// a client: the handshake, a message, a ping or a pong, and what ends a poll that has nothing
+    /// to carry. In the official server it is called when the packet is put into the queue.
+    pub fn on_packet_create(
+        &self,
+        hook: impl Fn(&SessionHandle, &Transmit) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.packet_create.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called whenever all that was sent to a client has been written. The
+    /// client may not have got it yet.
+    pub fn on_drain(&self, hook: impl Fn(&SessionHandle) + Send + Sync + 'static) -> &Self {
+        self.0.conn_hooks.drain.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called when a connection has closed, whether its client had joined
+    /// a namespace or not.
+    pub fn on_close(
+        &self,
+        hook: impl Fn(&SessionHandle, CloseReason) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.close.add(Arc::new(hook));
         self
     }
 
@@ -588,6 +638,10 @@ impl SocketIo {
         &self.0.core.codec
     }
 
+    pub(crate) fn conn_hooks(&self) -> &ConnHooks {
+        &self.0.conn_hooks
+    }
+
     /// Something went wrong before the client had joined any namespace.
     pub(crate) fn report(&self, report: &ErrorReport<'_>) {
         self.0.core.report(report);
@@ -865,6 +919,7 @@ impl Builder {
             main: main.clone(),
             namespaces: Namespaces::new(main.clone()),
             on_new_namespace: Watched::default(),
+            conn_hooks: ConnHooks::default(),
             core,
             config: self.engine,
             service: Mutex::default(),

@@ -1,0 +1,185 @@
+//! What is told of the connections below the sockets.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy sees no tests in functions that tests share"
+)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Log, PATH, Running};
+use socketio::{
+    Builder, SessionHandle, Socket, SocketIo, Transport,
+    conn::{Data, Transmit},
+};
+use testkit::{Polling, TIME_LIMIT, Upgrade, within};
+
+/// A server that logs what happens on its connections, and echoes.
+async fn start(change: impl FnOnce(Builder) -> Builder) -> (Running, Log) {
+    let builder = SocketIo::builder().engine(|it| it.ping_interval(Duration::from_secs(1000)));
+    let io = change(builder).build();
+    let log = Log::default();
+    let to = log.clone();
+    io.on_upgrade(move |conn| {
+        assert!(conn.upgraded());
+        assert_eq!(conn.transport(), Transport::WebSocket);
+        to.push("upgrade");
+    });
+    let to = log.clone();
+    io.on_packet(move |_, packet| {
+        let data = match &packet.data {
+            Data::Text(text) => text,
+            Data::Binary(_) => "binary",
+        };
+        // Without the credentials, which differ.
+        let data = data.split('{').next().unwrap();
+        to.push(format!("in {}{data}", packet.kind.digit()));
+    });
+    let to = log.clone();
+    io.on_packet_create(move |_, packet| match packet {
+        Transmit::Control(packet) => to.push(format!("out {}", packet.kind.digit())),
+        Transmit::Message(message) => {
+            let text = message.wire_text().unwrap().split('{').next().unwrap();
+            let plain = if message.compresses() { "" } else { " plain" };
+            let and = match message.attachments().len() {
+                0 => "",
+                _ => " and binary",
+            };
+            to.push(format!("out {text}{and}{plain}"));
+        }
+    });
+    let to = log.clone();
+    io.on_drain(move |_| to.push("drain"));
+    let to = log.clone();
+    io.on_close(move |conn, reason| {
+        assert!(conn.is_closed());
+        to.push(format!("close {reason}"));
+    });
+    io.on("echo", async |socket: Socket| {
+        socket.compress(false).emit("echo", &())
+    });
+    (Running::start(io).await, log)
+}
+
+async fn logged(log: &Log, expected: &[&str]) {
+    assert_eq!(log.lines(expected.len()).await, expected);
+}
+
+#[tokio::test]
+async fn packets_and_drains_of_a_websocket() {
+    let (running, log) = start(|it| it).await;
+    let (mut ws, socket) = running.joined_as().await;
+    logged(&log, &["out 0", "drain", "in 40", "out 40", "drain"]).await;
+    ws.text(r#"42["echo"]"#).await;
+    let echo = [r#"in 42["echo"]"#, r#"out 42["echo"] plain"#, "drain"];
+    logged(&log, &echo).await;
+    socket
+        .emit("b", &bytes::Bytes::from_static(&[1, 2]))
+        .unwrap();
+    logged(&log, &[r#"out 451-["b", and binary"#, "drain"]).await;
+    ws.text("41").await;
+    ws.close(None).await;
+    logged(&log, &["in 41", "close transport close"]).await;
+}
+
+#[tokio::test]
+async fn an_upgrade_is_told_once_and_its_probe_is_not() {
+    let (running, log) = start(|it| it).await;
+    let (mut session, socket) = running.polling_as().await;
+    logged(&log, &["out 0", "drain", "in 40", "out 40", "drain"]).await;
+    assert!(!socket.conn().upgraded());
+    let (mut ws, _) = Upgrade::run(&mut session).await;
+    logged(&log, &["out 6", "drain", "upgrade"]).await;
+    ws.text(r#"42["echo"]"#).await;
+    let echo = [r#"in 42["echo"]"#, r#"out 42["echo"] plain"#, "drain"];
+    logged(&log, &echo).await;
+    assert!(log.is_empty());
+}
+
+#[tokio::test]
+async fn the_pings_of_an_old_client() {
+    let (running, log) = start(|it| it).await;
+    let mut session = Polling::open(running.addr, PATH, "EIO=3&b64=1").await;
+    logged(&log, &["out 0", "out 40", "drain"]).await;
+    session.post_ok("1:2").await;
+    assert_eq!(session.poll_text().await, "1:3");
+    logged(&log, &["in 2", "out 3", "drain"]).await;
+    session.post_ok("1:1").await;
+    logged(&log, &["in 1", "close transport close"]).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_joins_nothing_is_told_of_too() {
+    let change = |it: Builder| it.connect_timeout(Duration::from_millis(50));
+    let (running, log) = start(change).await;
+    let mut ws = running.ws().await;
+    assert!(ws.until_closed().await.is_empty());
+    logged(&log, &["out 0", "drain", "close forced close"]).await;
+}
+
+#[tokio::test]
+async fn a_message_is_told_of_as_its_recipients_get_it() {
+    let (running, log) = start(|it| it).await;
+    let (_one, _) = running.joined_as().await;
+    logged(&log, &["out 0", "drain", "in 40", "out 40", "drain"]).await;
+    let (_two, _) = running.joined_as().await;
+    logged(&log, &["out 0", "drain", "in 40", "out 40", "drain"]).await;
+    running.io.compress(false).emit("all", &()).unwrap();
+    let mut lines = log.lines(4).await;
+    lines.sort();
+    let all = r#"out 42["all"] plain"#;
+    assert_eq!(lines, ["drain", "drain", all, all]);
+}
+
+#[tokio::test]
+async fn who_listens_may_use_the_server() {
+    let io = SocketIo::new();
+    let (server, log) = (io.clone(), Log::default());
+    let to = log.clone();
+    io.on_packet(move |conn: &SessionHandle, _| {
+        server.on_drain(|_| {});
+        server.emit("seen", &conn.sid().as_str().len()).unwrap();
+    });
+    let server = io.clone();
+    io.on_close(move |_, _| to.push(server.stats().sockets));
+    let running = Running::start(io).await;
+    let (mut ws, socket) = running.joined_as().await;
+    ws.text(r#"42["anything"]"#).await;
+    assert_eq!(ws.recv_text().await, r#"42["seen",20]"#);
+    socket.disconnect_all();
+    assert_eq!(log.lines(1).await, ["0"]);
+}
+
+#[tokio::test]
+async fn a_panic_is_reported_and_harms_nobody() {
+    let io = SocketIo::new();
+    let log = Log::default();
+    let to = log.clone();
+    io.on_error(move |report| to.push(report));
+    io.on_upgrade(|_| panic!("upgrade"));
+    io.on_packet(|_, _| panic!("packet"));
+    io.on_packet_create(|_, _| panic!("packet create"));
+    io.on_drain(|_| panic!("drain"));
+    io.on_close(|_, _| panic!("close"));
+    let closed = log.clone();
+    io.on_close(move |_, reason| closed.push(reason));
+    let running = Running::start(io).await;
+    let (mut session, socket) = running.polling_as().await;
+    let (mut ws, _) = Upgrade::run(&mut session).await;
+    socket.emit("e", &()).unwrap();
+    assert_eq!(ws.recv_text().await, r#"42["e"]"#);
+    ws.close(None).await;
+    let closed = async {
+        while !socket.conn().is_closed() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(TIME_LIMIT, "the end", closed).await;
+    let lines = log.lines(12).await;
+    for event in ["upgrade", "packet", "packet create", "drain", "close"] {
+        let report = format!("panicked: {event}");
+        assert!(lines.contains(&report), "{event}: {lines:?}");
+    }
+    assert_eq!(lines.last().unwrap(), "transport close");
+}
