@@ -868,6 +868,21 @@ impl Builder {
     /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies, and what
     /// happens [when a client reads too slowly](crate#when-a-client-reads-too-slowly). The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
+    ///
+    /// Requests that are refused, and headers of responses, are told here too; see
+    /// [`conn`](crate::conn).
+    ///
+    /// ```
+    /// use socketio::SocketIo;
+    ///
+    /// let io = SocketIo::builder()
+    ///     .engine(|config| {
+    ///         config
+    ///             .max_payload(100_000)
+    ///             .on_connection_error(|error| eprintln!("{} {:?}", error.method, error.kind))
+    ///     })
+    ///     .build();
+    /// ```
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
         self.engine = change(self.engine);
         self

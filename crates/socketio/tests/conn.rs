@@ -9,8 +9,9 @@ mod common;
 use std::time::Duration;
 
 use common::{Log, PATH, Running};
+use http::HeaderValue;
 use socketio::{
-    Builder, SessionHandle, Socket, SocketIo, Transport,
+    Builder, ConnectionError, SessionHandle, Socket, SocketIo, Transport,
     conn::{Data, Transmit},
 };
 use testkit::{Polling, TIME_LIMIT, Upgrade, within};
@@ -182,4 +183,95 @@ async fn a_panic_is_reported_and_harms_nobody() {
         assert!(lines.contains(&report), "{event}: {lines:?}");
     }
     assert_eq!(lines.last().unwrap(), "transport close");
+}
+
+const URL: &str = "/socket.io/?EIO=4&transport=polling";
+
+#[tokio::test]
+async fn requests_that_are_refused_are_told_with_code_and_reason() {
+    let log = Log::default();
+    let to = log.clone();
+    let io = SocketIo::builder()
+        .engine(move |config| {
+            config.on_connection_error(move |error: &ConnectionError| {
+                let ConnectionError { kind, method, .. } = error;
+                to.push(format!("{method} {} {}", kind.code(), kind.message()));
+            })
+        })
+        .build();
+    let running = Running::start(io).await;
+    for (query, told) in [
+        ("EIO=4", r#"GET 0 "Transport unknown""#),
+        (
+            "EIO=4&transport=polling&sid=x",
+            r#"GET 1 "Session ID unknown""#,
+        ),
+        ("EIO=4&transport=websocket", r#"GET 3 "Bad request""#),
+        (
+            "EIO=7&transport=polling",
+            r#"GET 5 "Unsupported protocol version""#,
+        ),
+    ] {
+        let url = format!("{PATH}?{query}");
+        assert_eq!(testkit::get(running.addr, &url).await.status, 400);
+        assert_eq!(log.lines(1).await, [told]);
+    }
+    running.joined().await;
+    assert!(log.is_empty());
+}
+
+#[tokio::test]
+async fn headers_for_the_first_response_of_a_session_and_for_every_one() {
+    let io = SocketIo::builder()
+        .engine(|config| {
+            config
+                .on_initial_headers(|headers, request| {
+                    assert_eq!(request.uri.path(), PATH);
+                    headers.insert("x-first", HeaderValue::from_static("1"));
+                })
+                .on_headers(|headers, _| {
+                    headers.insert("x-every", HeaderValue::from_static("2"));
+                })
+        })
+        .build();
+    let running = Running::start(io).await;
+    let mut session = running.poll().await;
+    let names = ["x-first", "x-every"];
+    let has = |response: &testkit::Response| names.map(|it| response.header(it).is_some());
+    assert_eq!(has(&session.opened), [true, true]);
+    assert_eq!(has(&session.post("40").await), [false, true]);
+    assert_eq!(has(&session.poll().await), [false, true]);
+    let upgrade = Upgrade::connect(&session).await;
+    assert_eq!(has(upgrade.ws.response()), [false, true]);
+    let ws = running.ws().await;
+    assert_eq!(has(ws.response()), [true, true]);
+    let refused = testkit::get(running.addr, &URL.replace("polling", "pigeon")).await;
+    assert_eq!(has(&refused), [false, false]);
+}
+
+#[tokio::test]
+async fn connections_are_counted_whether_they_have_joined_or_not() {
+    let running = Running::start(SocketIo::new()).await;
+    let count = || {
+        let stats = running.io.stats();
+        (stats.sessions, stats.sockets)
+    };
+    assert_eq!(count(), (0, 0));
+    let _polling = running.poll().await;
+    let (mut ws, socket) = running.joined_as().await;
+    assert_eq!(count(), (2, 1));
+    running.io.of("/other");
+    ws.text("40/other,").await;
+    ws.recv_text().await;
+    assert_eq!(count(), (2, 2));
+    socket.disconnect_all();
+    ws.until_closed().await;
+    let gone = async {
+        while count() != (1, 0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(TIME_LIMIT, "one connection to be gone", gone).await;
+    running.io.close_within(Duration::ZERO).await;
+    assert_eq!(count(), (0, 0));
 }
