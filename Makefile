@@ -40,4 +40,4 @@ conformance:
 
 # Clients come and go, and the memory is what it was before; no part of `test`.
 soak:
-	cargo run --release --locked --manifest-path conformance/soak/Cargo.toml
+	cargo run --release --manifest-path conformance/soak/Cargo.toml

@@ -60,6 +60,7 @@ pub trait Connection: Send + 'static {
 
     /// A packet is about to be written: the open packet, a message, a ping, a pong, or a noop that
     /// ends a poll.
+    #[doc(alias = "packetCreate")]
     fn on_packet_create(&mut self, packet: &Transmit) {
         let _ = packet;
     }

@@ -91,6 +91,7 @@ impl SessionHandle {
     }
 
     /// The protocol version.
+    #[doc(alias = "protocol")]
     pub fn version(&self) -> Version {
         self.0.dialect.version
     }
@@ -209,11 +210,13 @@ impl SessionHandle {
     }
 
     /// Whether the transport could take a message right now.
+    #[doc(alias = "writable")]
     pub fn is_writable(&self) -> bool {
         self.0.writable.load(Ordering::Acquire)
     }
 
     /// Whether the session has closed or is closing: whatever is sent now is dropped.
+    #[doc(alias = "readyState")]
     pub fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::Acquire)
     }

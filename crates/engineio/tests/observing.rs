@@ -222,3 +222,23 @@ async fn the_drain_comes_after_the_last_of_many_messages() {
     assert_eq!(log.len(), 13);
     assert_eq!(log[12], "drain");
 }
+
+#[tokio::test]
+async fn messages_that_never_left_are_no_drain() {
+    let observed = Observed::start(no_pings()).await;
+    let mut session = Polling::open(observed.addr, PATH, "EIO=4").await;
+    observed.logged(&["out 0", "drain"]).await;
+    let handle = observed.observer.handle.lock().unwrap().clone();
+    let handle = handle.expect("a session");
+    handle.send("a");
+    handle.send("b");
+    // The client goes without another poll.
+    session.post_ok("1").await;
+    observed.logged(&["in 1", "close transport close"]).await;
+    session.poll().await;
+    let after = observed.observer.log.borrow().clone();
+    assert!(
+        !after.contains(&"drain".to_owned()) || after == ["out 6", "drain"],
+        "{after:?}"
+    );
+}

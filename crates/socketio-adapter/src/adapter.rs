@@ -21,7 +21,8 @@ pub trait Adapter: Send + Sync + 'static {
     /// A namespace of this node begins. From now on what other nodes publish for it goes into the
     /// inbox, until the channel is [closed](Channel::close) or dropped.
     ///
-    /// Must not block: whatever takes time (a subscription) happens in a task of the adapter.
+    /// Must not block: whatever takes time (a subscription) happens in a task of the adapter. Must
+    /// not call the inbox itself before it returns; a task may.
     fn open(&self, namespace: &str, inbox: Inbox) -> Arc<dyn Channel>;
 
     /// The server closes. All channels have been closed before; new ones may be opened later.
@@ -43,10 +44,12 @@ pub trait Channel: Send + Sync + 'static {
     /// Answers one node.
     fn respond(&self, to: &NodeId, response: Response);
 
-    /// The other nodes that serve this namespace now.
-    fn peers(&self) -> BoxFuture<'_, Result<Peers, BoxError>>;
+    /// The other nodes that serve this namespace, as of the call: those that get what is published
+    /// after it. A node that is not reached yet is not counted yet.
+    fn peers(&self) -> BoxFuture<'static, Result<Peers, BoxError>>;
 
-    /// This node serves the namespace no longer. Nothing goes into the inbox after that.
+    /// This node serves the namespace no longer. Nothing goes into the inbox after that, and what
+    /// is published reaches nobody. The other nodes are told, so that they do not wait for it.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 

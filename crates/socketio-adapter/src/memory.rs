@@ -26,9 +26,12 @@ pub struct MemoryAdapter(Arc<Hub>);
 
 #[derive(Default)]
 struct Hub {
-    namespaces: Mutex<HashMap<Box<str>, Vec<(NodeId, Inbox)>>>,
+    namespaces: Mutex<Namespaces>,
     next_node: AtomicU64,
 }
+
+/// The nodes of each namespace.
+type Namespaces = HashMap<Box<str>, Vec<(NodeId, Inbox)>>;
 
 impl MemoryAdapter {
     /// A cluster without nodes.
@@ -61,11 +64,19 @@ impl fmt::Debug for MemoryAdapter {
 }
 
 impl Hub {
-    /// The other nodes. A copy: what they do with a message may come back here.
+    /// The other nodes, for one that has not left. A copy: what they do with a message may come
+    /// back here.
     fn others(&self, namespace: &str, node: &NodeId) -> Vec<(NodeId, Inbox)> {
         let namespaces = self.namespaces();
-        let nodes = namespaces.get(namespace).into_iter().flatten();
-        nodes.filter(|(it, _)| it != node).cloned().collect()
+        let Some(nodes) = namespaces.get(namespace) else {
+            return Vec::new();
+        };
+        let mut others = nodes.clone();
+        others.retain(|(it, _)| it != node);
+        if others.len() == nodes.len() {
+            return Vec::new();
+        }
+        others
     }
 
     fn leave(&self, namespace: &str, node: &NodeId) {
@@ -88,7 +99,7 @@ impl Hub {
         }
     }
 
-    fn namespaces(&self) -> MutexGuard<'_, HashMap<Box<str>, Vec<(NodeId, Inbox)>>> {
+    fn namespaces(&self) -> MutexGuard<'_, Namespaces> {
         self.namespaces
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -115,7 +126,7 @@ impl Channel for MemoryChannel {
         }
     }
 
-    fn peers(&self) -> BoxFuture<'_, Result<Peers, BoxError>> {
+    fn peers(&self) -> BoxFuture<'static, Result<Peers, BoxError>> {
         let others = self.hub.others(&self.namespace, &self.node);
         let nodes = others.into_iter().map(|(node, _)| node).collect();
         Box::pin(std::future::ready(Ok(Peers::Nodes(nodes))))

@@ -65,6 +65,7 @@ impl BroadcastOperator {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(self, rooms: impl IntoRooms) -> Self {
         self.to(rooms)
     }
@@ -147,6 +148,7 @@ impl BroadcastOperator {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
         self.emit("message", args)
     }
@@ -167,6 +169,7 @@ impl BroadcastOperator {
     /// }
     /// # }
     /// ```
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,
@@ -219,6 +222,7 @@ impl BroadcastOperator {
     /// If another server does not answer in time: the [`timeout`](Self::timeout), or
     /// [`Builder::request_timeout`](crate::Builder::request_timeout). The error holds the sockets
     /// of those that do.
+    #[doc(alias = "fetchSockets")]
     pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
         let selection = &self.options.selection;
         let here = self.sockets();
@@ -241,6 +245,7 @@ impl BroadcastOperator {
     }
 
     /// Makes the sockets join rooms.
+    #[doc(alias = "socketsJoin")]
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
         for socket in self.sockets() {
@@ -253,6 +258,7 @@ impl BroadcastOperator {
     }
 
     /// Makes the sockets leave rooms.
+    #[doc(alias = "socketsLeave")]
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
         for socket in self.sockets() {
@@ -266,6 +272,7 @@ impl BroadcastOperator {
 
     /// Disconnects the sockets; with `close`, also the connections below them and so their sockets
     /// in other namespaces.
+    #[doc(alias = "disconnectSockets")]
     pub fn disconnect_sockets(&self, close: bool) {
         for socket in self.sockets() {
             if close {

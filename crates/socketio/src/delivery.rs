@@ -151,7 +151,7 @@ impl Drop for Asked {
 pub(crate) struct LocalNamespace(WeakNamespace);
 
 impl LocalNamespace {
-    pub(crate) fn new(namespace: &Namespace) -> Arc<dyn Local> {
+    pub(crate) fn of(namespace: &Namespace) -> Arc<dyn Local> {
         Arc::new(Self(namespace.downgrade()))
     }
 

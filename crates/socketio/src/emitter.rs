@@ -141,11 +141,13 @@ impl<'a> Emitter<'a> {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<bool, EmitError> {
         self.emit("message", args)
     }
 
     /// See [`Socket::emit_with_ack`].
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T>(&self, event: &str, args: &(impl ToArgs + ?Sized)) -> AckFuture<T> {
         let answer = AckFuture::new(
             self.socket.clone(),

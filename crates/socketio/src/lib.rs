@@ -25,14 +25,17 @@
 //! | change or refuse events | [`Namespace::packet_middleware`] |
 //! | send to one, to rooms, to all | [`Socket::emit`], [`Socket::to`], [`SocketIo::to`] |
 //! | let namespaces come to be on demand | [`SocketIo::of_dynamic`] |
-//! | wait for an answer | [`Socket::emit_with_ack`] |
+//! | wait for an answer, or for many | [`Socket::emit_with_ack`], [`BroadcastOperator::emit_with_ack`] |
+//! | look at sockets, move or disconnect them | [`SocketIo::fetch_sockets`], [`SocketIo::sockets_join`] |
+//! | take clients back after a short disconnection | [`Builder::connection_state_recovery`] |
+//! | make many servers one | [`Builder::adapter`], [`SocketIo::server_side_emit`] |
 //! | set limits and options | [`Builder`], [`Config`] |
 //! | send to clients that read slowly | [below](#when-a-client-reads-too-slowly) |
 //! | watch over the server | [`SocketIo::stats`], [`conn`] |
 //! | talk to clients with another parser | [`parser`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
 //! | shut down | [`SocketIo::close`], [`SocketIo::close_within`] |
-//! | test handlers | the crate [`socketio-test`](https://docs.rs/socketio-test) |
+//! | test handlers | the crate `socketio-test` |
 //!
 //! # When a client reads too slowly
 //!
@@ -101,6 +104,7 @@ pub mod parser;
 mod reason;
 mod recovery;
 mod remote;
+mod room_events;
 mod server;
 mod server_side;
 mod snapshot;

@@ -55,6 +55,7 @@ impl ConnectionStateRecovery {
     }
 
     /// How long after a disconnection a client can come back. Default: 2 minutes; at most one day.
+    #[doc(alias = "maxDisconnectionDuration")]
     pub fn max_disconnection_duration(mut self, duration: Duration) -> Self {
         self.max_disconnection_duration = duration.min(LONGEST);
         self
@@ -62,6 +63,7 @@ impl ConnectionStateRecovery {
 
     /// Whether a client that comes back is let in without passing the middlewares again. Default:
     /// `true`.
+    #[doc(alias = "skipMiddlewares")]
     pub fn skip_middlewares(mut self, skip: bool) -> Self {
         self.skip_middlewares = skip;
         self
@@ -277,7 +279,7 @@ impl Recovery {
                 .event(namespace.name(), None, event, args)?
                 .compress(compress);
             send(&Packets {
-                with_offset: plain,
+                with_offset: plain.compress(compress),
                 plain: None,
             });
             return Ok(());

@@ -188,6 +188,7 @@ impl SocketIo {
     /// # Panics
     ///
     /// If a pattern is malformed; see [`NamespaceMatcher`].
+    #[doc(alias = "of")]
     pub fn of_dynamic(&self, matcher: impl Into<NamespaceMatcher>) -> ParentNamespace {
         let core = self.0.core.clone();
         let parent = ParentNamespace::new(matcher.into(), core, self.downgrade());
@@ -201,6 +202,7 @@ impl SocketIo {
     }
 
     /// All namespaces that there are, in no order.
+    #[doc(alias = "_nsps")]
     pub fn namespaces(&self) -> Vec<Namespace> {
         self.0.namespaces.all()
     }
@@ -214,6 +216,7 @@ impl SocketIo {
     /// let io = socketio::SocketIo::new();
     /// io.on_new_namespace(|namespace| println!("{} is new", namespace.name()));
     /// ```
+    #[doc(alias = "new_namespace")]
     pub fn on_new_namespace(&self, hook: impl Fn(&Namespace) + Send + Sync + 'static) -> &Self {
         let hook: NamespaceHook = Arc::new(hook);
         self.0.on_new_namespace.update(|hooks| hooks.push(hook));
@@ -267,6 +270,7 @@ impl SocketIo {
     }
 
     /// See [`Namespace::middleware`].
+    #[doc(alias = "use")]
     pub fn middleware<H, T, E>(&self, middleware: H) -> &Self
     where
         H: Handler<Connect, T, Output = Result<(), E>>,
@@ -334,11 +338,13 @@ impl SocketIo {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
         self.0.main.send(args)
     }
 
     /// See [`Namespace::emit_with_ack`].
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,
@@ -353,6 +359,7 @@ impl SocketIo {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.to(rooms)
     }
@@ -397,21 +404,25 @@ impl SocketIo {
     /// # Errors
     ///
     /// If another server does not answer in time.
+    #[doc(alias = "fetchSockets")]
     pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
         self.0.main.fetch_sockets().await
     }
 
     /// See [`Namespace::sockets_join`].
+    #[doc(alias = "socketsJoin")]
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         self.0.main.sockets_join(rooms);
     }
 
     /// See [`Namespace::sockets_leave`].
+    #[doc(alias = "socketsLeave")]
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         self.0.main.sockets_leave(rooms);
     }
 
     /// See [`Namespace::disconnect_sockets`].
+    #[doc(alias = "disconnectSockets")]
     pub fn disconnect_sockets(&self, close: bool) {
         self.0.main.disconnect_sockets(close);
     }
@@ -431,6 +442,7 @@ impl SocketIo {
     /// # Errors
     ///
     /// If the name is reserved or the arguments cannot be JSON.
+    #[doc(alias = "serverSideEmit")]
     pub fn server_side_emit<A: ToArgs + ?Sized>(
         &self,
         event: &str,
@@ -444,6 +456,7 @@ impl SocketIo {
     /// # Errors
     ///
     /// If the event cannot be sent, or not all servers answer in time.
+    #[doc(alias = "serverSideEmitWithAck")]
     pub async fn server_side_emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,
@@ -469,6 +482,7 @@ impl SocketIo {
     ///
     /// Its path is `/socket.io/` unless [`Builder::engine`] says otherwise. The service and its
     /// sessions keep the server alive; when the last of all three is gone, everything is freed.
+    #[doc(alias = "engine")]
     pub fn service(&self) -> Server<SocketIo> {
         let mut current = self.current_service();
         if let Some(service) = current.upgrade() {
@@ -727,6 +741,7 @@ impl Builder {
 
     /// How long a connection may take to join its first namespace before it is closed. Default:
     /// 45 s.
+    #[doc(alias = "connectTimeout")]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
@@ -815,12 +830,14 @@ impl Builder {
     ///     }
     /// });
     /// ```
+    #[doc(alias = "connectionStateRecovery")]
     pub fn connection_state_recovery(mut self, options: ConnectionStateRecovery) -> Self {
         self.recovery = Some(options);
         self
     }
 
     /// How long other servers have for an answer where nothing else is said. Default: 5 s.
+    #[doc(alias = "requestsTimeout")]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.options.request_timeout = timeout;
         self
@@ -828,6 +845,12 @@ impl Builder {
 
     /// What packets look like on the wire. Clients must use the same parser. Default: that of the
     /// protocol document; see [`parser`](crate::parser) for others.
+    ///
+    /// ```
+    /// use socketio::{SocketIo, parser::MsgpackParser};
+    ///
+    /// let io = SocketIo::builder().parser(MsgpackParser).build();
+    /// ```
     pub fn parser(mut self, parser: impl Parser) -> Self {
         self.codec = Codec::new(parser);
         self
@@ -860,6 +883,7 @@ impl Builder {
     /// A [`Namespace`] that was removed reaches nobody any more. What was registered with it, and
     /// not with its parent, is gone; [`on_new_namespace`](SocketIo::on_new_namespace) is the place
     /// to do it again.
+    #[doc(alias = "cleanupEmptyChildNamespaces")]
     pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
         self.options.cleanup_empty_child_namespaces = cleanup;
         self
@@ -911,6 +935,7 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "serveClient")]
     pub fn serve_client(mut self, directory: impl AsRef<Path>) -> io::Result<Self> {
         let files = client_files::read(directory.as_ref())?;
         self.engine = self.engine.files(files);

@@ -238,6 +238,7 @@ impl Socket {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
         self.emit("message", args)
     }
@@ -257,6 +258,7 @@ impl Socket {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T>(&self, event: &str, args: &(impl ToArgs + ?Sized)) -> AckFuture<T> {
         Emitter::new(self).emit_with_ack(event, args)
     }
@@ -301,6 +303,8 @@ impl Socket {
             CONNECTED => self.join_now(rooms),
             _ => {}
         }
+        drop(rare);
+        self.namespace().tell_room_events();
     }
 
     /// Leaves a room.
@@ -316,6 +320,8 @@ impl Socket {
             }
             _ => {}
         }
+        drop(rare);
+        self.namespace().tell_room_events();
     }
 
     /// The rooms that the socket is in, its own first. None after it was disconnected, except for
@@ -335,6 +341,7 @@ impl Socket {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.to(rooms)
     }
@@ -571,10 +578,12 @@ impl Socket {
         connect: impl Fn(Option<&str>) -> Result<Encoded, EncodeError>,
     ) -> Result<(), EncodeError> {
         if let (Some(recovery), Some(_)) = (self.namespace().recovery(), self.recoverable()) {
-            return recovery.admit(self, connect);
+            recovery.admit(self, connect)?;
+        } else {
+            self.conn().send_essential(connect(None)?);
+            self.enter(&[]);
         }
-        self.conn().send_essential(connect(None)?);
-        self.enter(&[]);
+        self.namespace().tell_room_events();
         Ok(())
     }
 
@@ -739,10 +748,12 @@ impl Socket {
     }
 
     fn leave_namespace(&self, state: u8, may_return: bool) -> bool {
-        match self.namespace().recovery() {
+        let left = match self.namespace().recovery() {
             Some(recovery) => recovery.depart(self, may_return, || self.exit(state)),
             None => self.exit(state),
-        }
+        };
+        self.namespace().tell_room_events();
+        left
     }
 
     fn exit(&self, state: u8) -> bool {

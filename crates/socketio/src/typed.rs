@@ -6,8 +6,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use socketio_proto::ArgsError;
 
 use crate::{
-    AckFuture, BoxError, BroadcastAcks, BroadcastOperator, EmitError, Emitter, Namespace, Socket,
-    SocketIo,
+    AckFuture, BoxError, BroadcastAcks, BroadcastOperator, EmitError, Emitter, Namespace,
+    ParentBroadcastOperator, ParentNamespace, Socket, SocketIo,
     handler::{self, Event, EventHandler, FromContext, Handler},
 };
 
@@ -242,6 +242,46 @@ impl SocketIo {
     }
 
     /// See [`Namespace::emit_event`].
+    ///
+    /// # Errors
+    ///
+    /// If the name is reserved or the payload cannot be JSON.
+    pub fn emit_event<E: TypedEvent + Serialize>(&self, event: &E) -> Result<(), EmitError> {
+        self.emit(E::NAME, event)
+    }
+}
+
+impl ParentNamespace {
+    /// See [`Namespace::on_event`].
+    ///
+    /// # Panics
+    ///
+    /// If the name is reserved: no client can send it.
+    pub fn on_event<H, T>(&self, handler: H) -> &Self
+    where
+        T: TypedParams,
+        H: Handler<Event, T, Output: IntoAck<AckOf<T>>>,
+        AckOf<T>: Any + Serialize,
+    {
+        let handler = typed_handler(handler);
+        self.update(|handlers| {
+            let handler = handler.clone();
+            handlers.listeners.add_event(T::Event::NAME, handler);
+        })
+    }
+
+    /// Sends a [typed event](TypedEvent) to all sockets of all children.
+    ///
+    /// # Errors
+    ///
+    /// If the name is reserved or the payload cannot be JSON.
+    pub fn emit_event<E: TypedEvent + Serialize>(&self, event: &E) -> Result<(), EmitError> {
+        self.emit(E::NAME, event)
+    }
+}
+
+impl ParentBroadcastOperator {
+    /// Sends a [typed event](TypedEvent); see [`emit`](Self::emit).
     ///
     /// # Errors
     ///

@@ -229,7 +229,7 @@ impl Client {
         cx: &mut Context<'_>,
     ) {
         let event = Event {
-            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), name.clone(), id))),
+            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), id))),
             socket,
             name,
             args,
@@ -247,7 +247,7 @@ impl Client {
             }
         }
         match handler::passage(handlers, own, event) {
-            Ok(event) => self.run_event(at, &event, cx),
+            Ok(event) => self.passed(at, Some(event), cx),
             Err((passage, socket)) => match in_flight.start(Work::Pass(passage, socket), cx) {
                 Some(Done::Pass(_, event)) => self.passed(at, event, cx),
                 // What the client sends next waits.
@@ -258,7 +258,8 @@ impl Client {
 
     /// An event has been through the packet middlewares, if they let it through.
     fn passed(&mut self, at: usize, event: Option<Event>, cx: &mut Context<'_>) {
-        // As with events that have waited: not if the server has disconnected the socket.
+        // As with events that have waited: not if the server has disconnected the socket. Whoever
+        // looked at this one may have done so.
         if let Some(event) = event
             && !event.socket.is_kicked()
         {

@@ -89,6 +89,12 @@ impl Event {
         Ok(())
     }
 
+    /// Makes it keep nothing else of the message alive, for as long as it waits.
+    pub(super) fn detach(&mut self) {
+        self.name = Str::from(&*self.name);
+        self.args.detach();
+    }
+
     /// Whether the client wants an answer.
     pub fn wants_ack(&self) -> bool {
         self.ack.is_some()

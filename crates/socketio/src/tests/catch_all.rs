@@ -90,6 +90,17 @@ async fn a_catch_all_handler_answers_only_if_it_takes_the_answer() {
 }
 
 #[tokio::test]
+async fn a_catch_all_handler_that_disconnects_the_socket_keeps_the_event_back() {
+    let (io, log) = server();
+    io.on_any(async |socket: Socket| socket.disconnect());
+    io.on("e", async |State(log): State<Log>| log.push("e"));
+    let mut peer = Peer::connect(&io).await;
+    peer.send(r#"2["e"]"#);
+    assert!(log.take().is_empty());
+    assert_eq!(peer.received_one(), "1");
+}
+
+#[tokio::test]
 async fn errors_of_catch_all_handlers_are_reported_with_the_event() {
     let (io, log) = server();
     let main = io.of("/");

@@ -186,3 +186,17 @@ async fn a_listener_that_panics_harms_nobody() {
     assert_eq!(log.take(), ["error `e`: panicked: no e", "next e  0"]);
     assert_eq!(peer.received_one(), r#"2["e"]"#);
 }
+
+#[tokio::test]
+async fn a_parent_listens_to_what_its_children_are_sent() {
+    let (io, log) = server();
+    let parent = io.of_dynamic("/room/{id}");
+    parent.on_any_outgoing(listener(&log, "before"));
+    let mut peer = Peer::open(&io).await;
+    peer.join("/room/1");
+    io.of("/room/1").emit("e", &1).unwrap();
+    assert_eq!(log.take(), ["before e 1 0"]);
+    parent.on_any_outgoing(listener(&log, "later"));
+    parent.emit("e", &2).unwrap();
+    assert_eq!(log.take(), ["before e 2 0", "later e 2 0"]);
+}

@@ -157,6 +157,21 @@ async fn a_socket_has_typed_handlers_of_its_own_beside_plain_ones() {
     assert_eq!(other.received_one(), r#"2["move",2,1]"#);
 }
 
+#[tokio::test]
+async fn parents_have_typed_events_for_their_children() {
+    let (io, log) = server();
+    let parent = io.of_dynamic("/room/{id}");
+    parent.on_event(async |State(log): State<Log>, Typed(Move(x, _)): Typed<Move>| log.push(x));
+    let mut peer = Peer::open(&io).await;
+    let id = peer.join("/room/1");
+    peer.send(r#"2/room/1,["move",7,0]"#);
+    assert_eq!(log.take(), ["7"]);
+    parent.emit_event(&Move(1, 2)).unwrap();
+    parent.to(&*id).emit_event(&Move(3, 4)).unwrap();
+    let packets = [r#"2/room/1,["move",1,2]"#, r#"2/room/1,["move",3,4]"#];
+    assert_eq!(peer.received(), packets);
+}
+
 /// By hand, since the macro refuses such a name.
 #[derive(Serialize, Deserialize)]
 struct Reserved;
