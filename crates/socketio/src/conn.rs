@@ -58,8 +58,10 @@ pub(crate) struct ConnHooks {
     pub(crate) packet: Hooks<dyn Fn(&SessionHandle, &Packet) + Send + Sync>,
     pub(crate) packet_create: Hooks<dyn Fn(&SessionHandle, &Transmit) + Send + Sync>,
     pub(crate) drain: Hooks<dyn Fn(&SessionHandle) + Send + Sync>,
-    pub(crate) close: Hooks<dyn Fn(&SessionHandle, CloseReason) + Send + Sync>,
+    pub(crate) close: Hooks<OnClose>,
 }
+
+type OnClose = dyn Fn(&SessionHandle, CloseReason, Option<&str>) + Send + Sync;
 
 /// The functions for one kind of event.
 pub(crate) struct Hooks<F: ?Sized> {

@@ -244,6 +244,7 @@ impl SocketIo {
     /// Adds a function that is called for every packet of Engine.IO that is about to be written to
     /// a client: the handshake, a message, a ping or a pong, and what ends a poll that has nothing
     /// to carry. In the official server it is called when the packet is put into the queue.
+    #[doc(alias = "packetCreate")]
     pub fn on_packet_create(
         &self,
         hook: impl Fn(&SessionHandle, &Transmit) + Send + Sync + 'static,
@@ -260,10 +261,11 @@ impl SocketIo {
     }
 
     /// Adds a function that is called when a connection has closed, whether its client had joined
-    /// a namespace or not.
+    /// a namespace or not. If the client broke a rule of the transport, the last parameter says
+    /// which; see [`Disconnect::description`].
     pub fn on_close(
         &self,
-        hook: impl Fn(&SessionHandle, CloseReason) + Send + Sync + 'static,
+        hook: impl Fn(&SessionHandle, CloseReason, Option<&str>) + Send + Sync + 'static,
     ) -> &Self {
         self.0.conn_hooks.close.add(Arc::new(hook));
         self
@@ -471,6 +473,7 @@ impl SocketIo {
     /// let io = socketio::SocketIo::new();
     /// assert_eq!(io.stats().sessions, 0);
     /// ```
+    #[doc(alias = "clientsCount")]
     pub fn stats(&self) -> Stats {
         let service = self.current_service().upgrade();
         Stats::of(self, service.map(|it| it.stats()))

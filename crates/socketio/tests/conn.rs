@@ -8,13 +8,14 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Log, PATH, Running};
+use common::{Log, PATH, Running, writable};
 use http::HeaderValue;
 use socketio::{
     Builder, ConnectionError, SessionHandle, Socket, SocketIo, Transport,
     conn::{Data, Transmit},
+    handler::{Disconnect, State},
 };
-use testkit::{Polling, TIME_LIMIT, Upgrade, within};
+use testkit::{Polling, TIME_LIMIT, Upgrade, within, ws};
 
 /// A server that logs what happens on its connections, and echoes.
 async fn start(change: impl FnOnce(Builder) -> Builder) -> (Running, Log) {
@@ -53,9 +54,12 @@ async fn start(change: impl FnOnce(Builder) -> Builder) -> (Running, Log) {
     let to = log.clone();
     io.on_drain(move |_| to.push("drain"));
     let to = log.clone();
-    io.on_close(move |conn, reason| {
+    io.on_close(move |conn, reason, description| {
         assert!(conn.is_closed());
-        to.push(format!("close {reason}"));
+        to.push(match description {
+            Some(text) => format!("close {reason}: {text}"),
+            None => format!("close {reason}"),
+        });
     });
     io.on("echo", async |socket: Socket| {
         socket.compress(false).emit("echo", &())
@@ -143,7 +147,7 @@ async fn who_listens_may_use_the_server() {
         server.emit("seen", &conn.sid().as_str().len()).unwrap();
     });
     let server = io.clone();
-    io.on_close(move |_, _| to.push(server.stats().sockets));
+    io.on_close(move |_, _, _| to.push(server.stats().sockets));
     let running = Running::start(io).await;
     let (mut ws, socket) = running.joined_as().await;
     ws.text(r#"42["anything"]"#).await;
@@ -162,9 +166,9 @@ async fn a_panic_is_reported_and_harms_nobody() {
     io.on_packet(|_, _| panic!("packet"));
     io.on_packet_create(|_, _| panic!("packet create"));
     io.on_drain(|_| panic!("drain"));
-    io.on_close(|_, _| panic!("close"));
+    io.on_close(|_, _, _| panic!("close"));
     let closed = log.clone();
-    io.on_close(move |_, reason| closed.push(reason));
+    io.on_close(move |_, reason, _| closed.push(reason));
     let running = Running::start(io).await;
     let (mut session, socket) = running.polling_as().await;
     let (mut ws, _) = Upgrade::run(&mut session).await;
@@ -274,4 +278,51 @@ async fn connections_are_counted_whether_they_have_joined_or_not() {
     within(TIME_LIMIT, "one connection to be gone", gone).await;
     running.io.close_within(Duration::ZERO).await;
     assert_eq!(count(), (0, 0));
+}
+
+#[tokio::test]
+async fn the_rule_that_a_client_broke_is_told_to_sockets_and_connections() {
+    let log = Log::default();
+    let io = SocketIo::builder()
+        .state(log.clone())
+        .engine(|config| config.max_payload(1000))
+        .build();
+    io.on_disconnect(async |State(log): State<Log>, context: Disconnect| {
+        let description = context.description();
+        log.push(format!("{}: {description:?}", context.reason()));
+    });
+    let to = log.clone();
+    io.on_close(move |_, reason, description| to.push(format!("{reason}: {description:?}")));
+    let running = Running::start(io).await;
+    let ended = async |expected: &str| assert_eq!(log.lines(2).await, [expected; 2]);
+
+    let (mut session, socket) = running.polling_as().await;
+    session.send_poll().await;
+    writable(&socket).await;
+    session.abort_poll().await;
+    ended(r#"transport error: Some("poll connection closed prematurely")"#).await;
+
+    let (mut session, _) = running.polling_as().await;
+    assert_eq!(session.post("nonsense").await.status, 400);
+    ended(r#"parse error: Some("unknown packet type")"#).await;
+
+    let (mut ws, _) = running.joined_as().await;
+    ws.text("2").await;
+    ended(r#"transport error: Some("invalid heartbeat direction")"#).await;
+
+    let (mut ws, _) = running.joined_as().await;
+    ws.text(&"4".repeat(1001)).await;
+    ended(r#"transport error: Some("max payload size exceeded")"#).await;
+
+    let (mut ws, _) = running.joined_as().await;
+    ws.frame(&ws::Frame::new(ws::TEXT, [0xff])).await;
+    ended(r#"transport error: Some("invalid UTF-8 sequence")"#).await;
+
+    let (mut ws, _) = running.joined_as().await;
+    ws.frame(&ws::Frame::new(7, "")).await;
+    ended(r#"transport error: Some("invalid WebSocket frame")"#).await;
+
+    let (mut ws, _) = running.joined_as().await;
+    ws.close(None).await;
+    ended("transport close: None").await;
 }

@@ -462,12 +462,17 @@ impl Connection for Client {
         hooks.drain.call(&self.io, |hook| hook(&self.session));
     }
 
-    fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
-        self.end(reason.into(), None);
+    fn on_close(
+        &mut self,
+        reason: CloseReason,
+        description: Option<&'static str>,
+        _: &mut Context<'_>,
+    ) {
+        self.end(reason.into(), description.map(Into::into));
         let hooks = self.io.conn_hooks();
         hooks
             .close
-            .call(&self.io, |hook| hook(&self.session, reason));
+            .call(&self.io, |hook| hook(&self.session, reason, description));
     }
 }
 
