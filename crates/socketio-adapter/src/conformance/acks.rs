@@ -109,7 +109,7 @@ pub async fn acknowledgements_do_not_wait_for_a_node_that_leaves<A: Adapter>(
     c.close().await;
     let (answers, result) = asked.finish().await;
     a.check("the answers", answers, strings(&[r#"["b"]"#]));
-    a.check("the outcome", result.is_ok(), knows);
+    a.check("all that can come", result.is_ok() || !knows, true);
 }
 
 /// Each node gets the answers to its own question.

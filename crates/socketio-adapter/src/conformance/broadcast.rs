@@ -80,7 +80,7 @@ pub async fn selections_arrive_unaltered<A: Adapter>(make: impl AsyncFn() -> A) 
     let rule =
         "the rooms that an event is for, and the excepted ones, arrive as they were published";
     let [mut a, mut b, mut c] = three(make, rule).await;
-    let all: [(&[&str], &[&str], &[&str], &[&str]); 8] = [
+    let all: [(Names, Names, Names, Names); 8] = [
         (&[], &[], &["b1", "b2"], &["c1", "c2"]),
         (&["odd"], &[], &["b1"], &["c1"]),
         (&["odd", "even"], &[], &["b1", "b2"], &["c1", "c2"]),
@@ -122,8 +122,8 @@ pub async fn events_of_one_node_keep_their_order<A: Adapter>(make: impl AsyncFn(
     let rule = "what one node publishes reaches another in the order of the calls, without a gap";
     let [mut a, mut b, mut c] = three(make, rule).await;
     let numbered = |number: usize| match number {
-        _ if number % 100 == 0 => broadcast("large", &(number, "x".repeat(20_000)), all()),
-        _ if number % 10 == 0 => {
+        _ if number.is_multiple_of(100) => broadcast("large", &(number, "x".repeat(20_000)), all()),
+        _ if number.is_multiple_of(10) => {
             let json = format!(r#"[{number},{{"_placeholder":true,"num":0}}]"#);
             let args = binary(&json, &[b"binary"]);
             let name = "binary".into();
@@ -287,6 +287,8 @@ pub async fn a_node_may_be_alone<A: Adapter>(make: impl AsyncFn() -> A) {
 fn all() -> Selection {
     Selection::all()
 }
+
+type Names = &'static [&'static str];
 
 /// Names that adapters may be tempted to read something into.
 const NAMES: [&str; 8] = [

@@ -91,17 +91,13 @@ pub(super) async fn nothing_else<const N: usize>(nodes: [&mut Node; N]) {
     for (from, node) in nodes.iter().enumerate() {
         node.publish(&last(from));
     }
-    for to in 0..N {
+    for (to, node) in nodes.into_iter().enumerate() {
         let mut expected: Vec<_> = (0..N).filter(|&from| from != to).map(last).collect();
-        let node = &mut *nodes[to];
-        while !expected.is_empty() {
-            let arrival = node.next(&expected[0]).await;
+        while let Some(next) = expected.first() {
+            let arrival = node.next(next).await;
             let found = expected.iter().position(|it| same(it, &arrival.message));
             let Some(found) = found else {
-                node.fail(&format!(
-                    "got {}, which it should not",
-                    brief(&arrival.message)
-                ));
+                node.refuse(&arrival);
             };
             expected.remove(found);
         }
@@ -161,7 +157,6 @@ impl Server {
         }
     }
 
-    #[track_caller]
     pub(super) fn fail(&self, what: &str) -> ! {
         panic!(
             "the adapter breaks a rule: {}\nnode {} {what}",
@@ -223,10 +218,7 @@ impl Node {
     /// Makes sure that nothing is there.
     pub(super) fn expect_nothing(&mut self) {
         if let Ok(arrival) = self.arrivals.try_recv() {
-            self.fail(&format!(
-                "got {}, which it should not",
-                brief(&arrival.message)
-            ));
+            self.refuse(&arrival);
         }
     }
 
@@ -282,7 +274,6 @@ impl Node {
     }
 
     /// What must be equal.
-    #[track_caller]
     pub(super) fn check<T: PartialEq + Debug>(&self, what: &str, got: T, expected: T) {
         if got != expected {
             let (got, expected) = (brief(&got), brief(&expected));
@@ -290,7 +281,11 @@ impl Node {
         }
     }
 
-    #[track_caller]
+    fn refuse(&self, arrival: &Arrival) -> ! {
+        let got = brief(&arrival.message);
+        self.fail(&format!("got {got}, which it should not"))
+    }
+
     fn fail(&self, what: &str) -> ! {
         self.server.fail(what)
     }

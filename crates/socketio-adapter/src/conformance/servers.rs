@@ -64,7 +64,7 @@ pub async fn server_side_events_do_not_wait_for_a_node_that_leaves<A: Adapter>(
     c.close().await;
     let (answers, missing) = answers.await;
     a.check("the answers", answers, vec!["[2]".into()]);
-    a.check("the outcome", missing.is_ok(), knows);
+    a.check("all that can come", missing.is_ok() || !knows, true);
 }
 
 type Outcome = (Vec<String>, Result<(), Option<usize>>);
