@@ -37,5 +37,5 @@ pub use memory::MemoryAdapter;
 pub use message::{
     Event, HandshakeDetails, Message, NodeId, Options, RequestId, Response, SocketDetails,
 };
-pub use registry::{Registry, RoomEvent};
+pub use registry::{Changes, Registry, RoomEvent};
 pub use selection::{Room, Selection};

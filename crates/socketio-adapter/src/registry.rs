@@ -105,7 +105,8 @@ impl<M: Clone> Registry<M> {
     }
 
     /// Adds a function that is told what happens to rooms from now on. It is called after the fact,
-    /// outside of all locks, by whoever caused it.
+    /// outside of all locks of the registry, by whoever caused it; for locks of others there is
+    /// [`changes`](Self::changes).
     pub fn observe(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) {
         let mut observers = self
             .observers
@@ -118,106 +119,32 @@ impl<M: Clone> Registry<M> {
     /// Adds a member, in the room of its own id. Returns `false`, and does nothing, if the id is
     /// there already.
     pub fn insert(&self, id: Room, member: M) -> bool {
-        let dashmap::Entry::Vacant(vacant) = self.members.entry(id) else {
-            return false;
-        };
-        let mut events = self.events();
-        if let Some(events) = &mut events {
-            let id = vacant.key();
-            events.joined(id, id, !self.rooms.contains_key(id));
-        }
-        let key = Key(self.next_key.fetch_add(1, Ordering::Relaxed));
-        let entry = vacant.insert(Member {
-            key,
-            in_own_room: true,
-            member: member.clone(),
-            rooms: Vec::new(),
-        });
-        self.everybody(key).insert(key, member);
-        drop(entry);
-        self.tell(events);
-        true
+        self.changes().insert(id, member)
     }
 
     /// Removes a member from every room and returns it.
     pub fn remove(&self, id: &str) -> Option<M> {
-        let mut events = self.events();
-        let leave_all = |id: &Room, member: &mut Member<M>| {
-            let own = std::mem::take(&mut member.in_own_room);
-            if let (Some(events), true) = (&mut events, own) {
-                events.left(id, id, !self.rooms.contains_key(id));
-            }
-            for room in member.rooms.drain(..) {
-                let deleted = self.leave_room(&room, member.key);
-                if let Some(events) = &mut events {
-                    events.left(&room, id, deleted);
-                }
-            }
-            self.everybody(member.key).remove(member.key);
-            true
-        };
-        let (_, member) = self.members.remove_if_mut(id, leave_all)?;
-        self.tell(events);
-        Some(member.member)
+        self.changes().remove(id)
     }
 
     /// Adds a member to rooms. Returns `false`, and does nothing, if the member is not there (any
     /// more).
     pub fn join(&self, id: &str, rooms: impl IntoIterator<Item = Room>) -> bool {
-        let Some(mut guard) = self.members.get_mut(id) else {
-            return false;
-        };
-        let mut events = self.events();
-        let id = guard.key().clone();
-        let entry = guard.value_mut();
-        for room in rooms {
-            if room == id {
-                let before = std::mem::replace(&mut entry.in_own_room, true);
-                if let (Some(events), false) = (&mut events, before) {
-                    events.joined(&room, &id, !self.rooms.contains_key(&room));
-                }
-                continue;
-            }
-            let mut group = self.rooms.entry(room).or_default();
-            let created = group.is_empty();
-            if group.insert(entry.key, entry.member.clone()) {
-                entry.rooms.push(group.key().clone());
-                if let Some(events) = &mut events {
-                    events.joined(group.key(), &id, created);
-                }
-            }
-        }
-        drop(guard);
-        self.tell(events);
-        true
+        self.changes().join(id, rooms)
     }
 
     /// Takes a member out of a room. Returns whether it was in it.
     pub fn leave(&self, id: &str, room: &str) -> bool {
-        let Some(mut entry) = self.members.get_mut(id) else {
-            return false;
-        };
-        let mut events = self.events();
-        let id = entry.key().clone();
-        let deleted = if *id == *room {
-            if !std::mem::take(&mut entry.in_own_room) {
-                return false;
-            }
-            !self.rooms.contains_key(room)
-        } else {
-            let index = entry.rooms.iter().position(|joined| **joined == *room);
-            let Some(index) = index else {
-                return false;
-            };
-            entry.rooms.remove(index);
-            self.leave_room(room, entry.key)
-        };
-        drop(entry);
-        if let Some(events) = &mut events {
-            events.left(&room.into(), &id, deleted);
+        self.changes().leave(id, room)
+    }
+
+    /// For who changes something under a lock of his own: observers are told when this is dropped.
+    pub fn changes(&self) -> Changes<'_, M> {
+        let observed = self.observed.load(Ordering::Acquire);
+        Changes {
+            registry: self,
+            events: observed.then(Vec::new),
         }
-        self.tell(events);
-        true
     }
 
     /// The rooms that a member is in, its own first, then in the order in which it joined them.
@@ -329,24 +256,6 @@ impl<M: Clone> Registry<M> {
         removed.is_some()
     }
 
-    /// Where what happens is collected, if somebody wants to know.
-    fn events(&self) -> Option<Events> {
-        self.observed.load(Ordering::Acquire).then(Events::default)
-    }
-
-    fn tell(&self, events: Option<Events>) {
-        let Some(Events(events)) = events else { return };
-        // Not under the lock: they may come back here.
-        let observers = self
-            .observers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for event in &events {
-            observers.iter().for_each(|observer| observer(event));
-        }
-    }
-
     fn everybody(&self, key: Key) -> RwLockWriteGuard<'_, Group<M>> {
         self.everybody[key.0 as usize % SHARDS]
             .write()
@@ -369,28 +278,146 @@ impl<M: Clone> fmt::Debug for Registry<M> {
     }
 }
 
-#[derive(Default)]
-struct Events(Vec<RoomEvent>);
+/// Changes to a [`Registry`] of which nobody has been told yet; the methods are the registry's.
+/// Made by [`Registry::changes`].
+#[must_use = "observers are told when it is dropped"]
+pub struct Changes<'a, M: Clone> {
+    registry: &'a Registry<M>,
+    /// What has happened, if somebody wants to know.
+    events: Option<Vec<RoomEvent>>,
+}
 
-impl Events {
-    fn joined(&mut self, room: &Room, id: &Room, created: bool) {
-        if created {
-            self.0.push(RoomEvent::Created { room: room.clone() });
-        }
-        self.0.push(RoomEvent::Joined {
-            room: room.clone(),
-            id: id.clone(),
+impl<M: Clone> Changes<'_, M> {
+    /// See [`Registry::insert`].
+    pub fn insert(&mut self, id: Room, member: M) -> bool {
+        let registry = self.registry;
+        let dashmap::Entry::Vacant(vacant) = registry.members.entry(id) else {
+            return false;
+        };
+        let id = vacant.key();
+        self.joined(id, id, || !registry.rooms.contains_key(id));
+        let key = Key(registry.next_key.fetch_add(1, Ordering::Relaxed));
+        let _entry = vacant.insert(Member {
+            key,
+            in_own_room: true,
+            member: member.clone(),
+            rooms: Vec::new(),
         });
+        registry.everybody(key).insert(key, member);
+        true
     }
 
-    fn left(&mut self, room: &Room, id: &Room, deleted: bool) {
-        self.0.push(RoomEvent::Left {
-            room: room.clone(),
-            id: id.clone(),
-        });
-        if deleted {
-            self.0.push(RoomEvent::Deleted { room: room.clone() });
+    /// See [`Registry::remove`].
+    pub fn remove(&mut self, id: &str) -> Option<M> {
+        let registry = self.registry;
+        let leave_all = |id: &Room, member: &mut Member<M>| {
+            if std::mem::take(&mut member.in_own_room) {
+                self.left(id, id, || !registry.rooms.contains_key(id));
+            }
+            for room in member.rooms.drain(..) {
+                let deleted = registry.leave_room(&room, member.key);
+                self.left(&room, id, || deleted);
+            }
+            registry.everybody(member.key).remove(member.key);
+            true
+        };
+        let (_, member) = registry.members.remove_if_mut(id, leave_all)?;
+        Some(member.member)
+    }
+
+    /// See [`Registry::join`].
+    pub fn join(&mut self, id: &str, rooms: impl IntoIterator<Item = Room>) -> bool {
+        let registry = self.registry;
+        let Some(mut guard) = registry.members.get_mut(id) else {
+            return false;
+        };
+        let id = guard.key().clone();
+        let entry = guard.value_mut();
+        for room in rooms {
+            if room == id {
+                if !std::mem::replace(&mut entry.in_own_room, true) {
+                    self.joined(&room, &id, || !registry.rooms.contains_key(&room));
+                }
+                continue;
+            }
+            let mut group = registry.rooms.entry(room).or_default();
+            let created = group.is_empty();
+            if group.insert(entry.key, entry.member.clone()) {
+                entry.rooms.push(group.key().clone());
+                self.joined(group.key(), &id, || created);
+            }
         }
+        true
+    }
+
+    /// See [`Registry::leave`].
+    pub fn leave(&mut self, id: &str, room: &str) -> bool {
+        let registry = self.registry;
+        let Some(mut entry) = registry.members.get_mut(id) else {
+            return false;
+        };
+        let id = entry.key().clone();
+        let deleted = if *id == *room {
+            if !std::mem::take(&mut entry.in_own_room) {
+                return false;
+            }
+            !registry.rooms.contains_key(room)
+        } else {
+            let index = entry.rooms.iter().position(|joined| **joined == *room);
+            let Some(index) = index else {
+                return false;
+            };
+            entry.rooms.remove(index);
+            registry.leave_room(room, entry.key)
+        };
+        self.left(&room.into(), &id, || deleted);
+        true
+    }
+
+    fn joined(&mut self, room: &Room, id: &Room, created: impl FnOnce() -> bool) {
+        let Some(events) = &mut self.events else {
+            return;
+        };
+        let (room, id) = (room.clone(), id.clone());
+        if created() {
+            events.push(RoomEvent::Created { room: room.clone() });
+        }
+        events.push(RoomEvent::Joined { room, id });
+    }
+
+    fn left(&mut self, room: &Room, id: &Room, deleted: impl FnOnce() -> bool) {
+        let Some(events) = &mut self.events else {
+            return;
+        };
+        let (room, id) = (room.clone(), id.clone());
+        let left = RoomEvent::Left {
+            room: room.clone(),
+            id,
+        };
+        events.push(left);
+        if deleted() {
+            events.push(RoomEvent::Deleted { room });
+        }
+    }
+}
+
+impl<M: Clone> Drop for Changes<'_, M> {
+    fn drop(&mut self) {
+        let Some(events) = self.events.take().filter(|it| !it.is_empty()) else {
+            return;
+        };
+        // Not under the lock: they may come back here.
+        let observers = self.registry.observers.read();
+        let observers = observers.unwrap_or_else(PoisonError::into_inner).clone();
+        for event in &events {
+            observers.iter().for_each(|observer| observer(event));
+        }
+    }
+}
+
+impl<M: Clone> fmt::Debug for Changes<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Changes").field(&self.events).finish()
     }
 }
 

@@ -373,6 +373,8 @@ impl Recovery {
         let (old_pid, new_pid) = (recoverable.inner().pid.clone(), new_pid());
         let back = connect(Some(&old_pid))?;
         let fresh = connect(Some(&new_pid))?;
+        // Before the lock, so that those who want to know hear of it after the lock.
+        let mut changes = socket.namespace().registry().changes();
         let mut state = self.state();
         let mut inner = recoverable.inner();
         let claim = inner.claim.take();
@@ -402,7 +404,7 @@ impl Recovery {
         }
         let pid = inner.pid.clone();
         drop(inner);
-        socket.enter(&rooms);
+        socket.enter(&rooms, &mut changes);
         state.sessions.insert(pid, Entry::Live(socket.downgrade()));
         if !std::mem::replace(&mut state.sweeping, true) {
             tokio::spawn(sweep(Arc::downgrade(self), self.budget.keep));

@@ -16,7 +16,7 @@ use engineio::{SessionHandle, Sid, Version};
 use futures_util::task::AtomicWaker;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-use socketio_adapter::{Room, SocketDetails};
+use socketio_adapter::{Changes, Room, SocketDetails};
 use socketio_proto::{Args, EncodeError, Encoded, ToArgs};
 use tokio::sync::oneshot;
 
@@ -281,6 +281,8 @@ impl Socket {
     pub fn join(&self, rooms: impl IntoRooms) {
         // Now, and not under a lock: the conversion may be the application's.
         let rooms: Vec<Room> = rooms.into_rooms().collect();
+        // Before the lock, so that those who want to know hear of it after the lock.
+        let mut changes = self.namespace().registry().changes();
         let mut rare = self.rare();
         match self.state() {
             CONNECTING => {
@@ -292,18 +294,19 @@ impl Socket {
                 }
             }
             // Under the lock: a client of protocol 4 that comes back has the same id again.
-            CONNECTED => self.join_now(rooms),
+            CONNECTED => self.join_now(rooms, &mut changes),
             _ => {}
         }
     }
 
     /// Leaves a room.
     pub fn leave(&self, room: &str) {
+        let mut changes = self.namespace().registry().changes();
         let mut rare = self.rare();
         match (self.state(), &mut *rare) {
             (CONNECTING, Some(rare)) => rare.rooms.retain(|early| **early != *room),
             (CONNECTED, _) => {
-                self.namespace().registry().leave(self.id(), room);
+                changes.leave(self.id(), room);
                 if let Some(recoverable) = self.recoverable() {
                     recoverable.leave(room);
                 }
@@ -538,7 +541,7 @@ impl Socket {
             return recovery.admit(self, connect);
         }
         self.conn().send(connect(None)?);
-        self.enter(&[]);
+        self.enter(&[], &mut self.namespace().registry().changes());
         Ok(())
     }
 
@@ -546,20 +549,19 @@ impl Socket {
     ///
     /// Order of locks, here and elsewhere: [recovery](crate::recovery::Recovery), what belongs to
     /// the state, a shard of the registry.
-    pub(crate) fn enter(&self, rooms: &[Room]) {
+    pub(crate) fn enter(&self, rooms: &[Room], changes: &mut Changes<'_, Member>) {
         let mut rare = self.rare();
-        let registry = self.namespace().registry();
-        registry.insert(self.0.id.clone(), Member::new(self));
+        changes.insert(self.0.id.clone(), Member::new(self));
         if !rooms.is_empty() {
-            registry.join(self.id(), rooms.iter().cloned());
+            changes.join(self.id(), rooms.iter().cloned());
         }
         if let Some(rare) = rare.take() {
-            self.join_now(rare.rooms);
+            self.join_now(rare.rooms, changes);
         }
         self.0.state.store(CONNECTED, Ordering::Release);
     }
 
-    fn join_now(&self, rooms: Vec<Room>) {
+    fn join_now(&self, rooms: Vec<Room>, changes: &mut Changes<'_, Member>) {
         if let (Some(recoverable), Some(recovery)) =
             (self.recoverable(), self.namespace().recovery())
         {
@@ -567,7 +569,7 @@ impl Socket {
                 recoverable.join(room, recovery.head());
             }
         }
-        self.namespace().registry().join(self.id(), rooms);
+        changes.join(self.id(), rooms);
     }
 
     /// A middleware has refused the client, or its connection is gone.
@@ -703,18 +705,22 @@ impl Socket {
     }
 
     fn leave_namespace(&self, state: u8, may_return: bool) -> bool {
+        let mut changes = self.namespace().registry().changes();
+        let mut exit = || self.exit(state, &mut changes);
         let left = match self.namespace().recovery() {
-            Some(recovery) => recovery.depart(self, may_return, || self.exit(state)),
-            None => self.exit(state),
+            Some(recovery) => recovery.depart(self, may_return, exit),
+            None => exit(),
         };
+        // What comes now is under no lock: those who want to know hear of it, and it may be the end
+        // of the namespace.
+        drop(changes);
         if left {
-            // Under no lock: this may be the end of the namespace.
             self.namespace().leave_seat();
         }
         left
     }
 
-    fn exit(&self, state: u8) -> bool {
+    fn exit(&self, state: u8, changes: &mut Changes<'_, Member>) -> bool {
         let mut rare = self.rare();
         let was =
             self.0
@@ -727,7 +733,7 @@ impl Socket {
             rooms: self.namespace().registry().rooms_of(self.id()),
             ..Rare::default()
         });
-        self.namespace().registry().remove(self.id());
+        changes.remove(self.id());
         // Whoever waits for an answer hears that there will be none.
         let pending = std::mem::replace(&mut *rare, left.map(Box::new));
         drop(rare);
