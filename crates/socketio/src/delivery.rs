@@ -69,7 +69,6 @@ impl Namespace {
         let id = self.next_ack_id();
         let packet = self.codec().event(self.name(), Some(id), event, args)?;
         let packet = packet.compress(options.compress);
-        let packet = packet.compress(options.compress);
         let mut sockets = self.sockets_in(&options.selection);
         sockets.retain(|socket| {
             let ticket = Ticket::new(answers);
