@@ -279,7 +279,7 @@ impl Recovery {
                 .event(namespace.name(), None, event, args)?
                 .compress(compress);
             send(&Packets {
-                with_offset: plain.compress(compress),
+                with_offset: plain,
                 plain: None,
             });
             return Ok(());

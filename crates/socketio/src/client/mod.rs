@@ -105,6 +105,8 @@ impl Client {
         }
         let mut kicked = None;
         for slot in &mut self.slots {
+            // What was removed is not kept for longer than until the next heartbeat.
+            slot.handlers.refresh(slot.namespace.handlers());
             if let Some(socket) = slot.connected()
                 && let Some(kick) = socket.poll_kicked(cx)
             {
@@ -275,11 +277,11 @@ impl Client {
         let mut unhandled = true;
         let mut run = |handlers: &[(HandlerId, EventHandler)]| {
             for (id, handler) in handlers {
-                unhandled = false;
                 // Whoever removes it calls it.
                 if handler.once && !event.socket.off(*id) {
                     continue;
                 }
+                unhandled = false;
                 if let Some(task) = (handler.call)(event) {
                     in_flight.start(Work::Event(task), cx);
                 }
