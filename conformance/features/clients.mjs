@@ -8,15 +8,24 @@ const LIMIT = 5_000;
 
 export class Clients {
   #sockets = new Set();
+  #urls;
+  #url;
 
-  constructor(url, transports) {
-    this.url = url;
+  constructor(urls, transports) {
+    this.#urls = urls;
+    this.#url = urls.patient;
     this.transports = transports;
+  }
+
+  /** From now on at the server that keeps what it could recover only shortly. */
+  ofImpatientServer() {
+    this.#url = this.#urls.impatient;
+    return this;
   }
 
   /** A client of a namespace on a connection of its own, unless `options` say otherwise. */
   socket(namespace, options) {
-    const socket = io(this.url + namespace, {
+    const socket = io(this.#url + namespace, {
       transports: this.transports,
       forceNew: true,
       reconnectionDelay: 20,
@@ -48,6 +57,9 @@ export class Clients {
     }
   }
 }
+
+/** Marks a check that polling alone has no use for. */
+export const overWebSocket = (check) => Object.assign(check, { needs: "websocket" });
 
 export function assert(condition, message) {
   if (!condition) {

@@ -101,11 +101,12 @@ export const multiplexing = {
 
   async "all come back after the connection broke"(clients) {
     const sockets = await three(clients);
-    const ids = sockets.map((socket) => socket.id);
+    const session = await ask(sockets[0], "session");
     const back = sockets.map((socket) => next(socket, "connect"));
     sockets[0].io.engine.close();
     await Promise.all(back);
-    assert(!sockets.some((socket, index) => socket.id === ids[index]), "an id is the same");
-    await Promise.all(sockets.map((socket) => ask(socket, "echo", 1)));
+    const sessions = await Promise.all(sockets.map((socket) => ask(socket, "session")));
+    assertSame(new Set(sessions).size, 1, "sessions");
+    assert(sessions[0] !== session, "the session is the same");
   },
 };

@@ -443,7 +443,7 @@ impl<A: Acceptor> Driver<A> {
 
     /// The session is over: nobody finds it any more, and whoever waits for it is let go.
     fn leave(&mut self) {
-        self.departure = Some(self.server.table().depart(self.handle.sid()));
+        self.departure = Some(self.server.table().depart(&self.handle));
         for item in self.handle.end() {
             if let Item::Socket(socket) = item {
                 close_alone(socket);
@@ -560,7 +560,7 @@ impl<A: Acceptor> Future for Driver<A> {
 impl<A: Acceptor> Drop for Driver<A> {
     /// Also when the runtime goes down or the connection panicked: nobody may wait for ever.
     fn drop(&mut self) {
-        self.server.table().remove(self.handle.sid());
+        self.server.table().remove(&self.handle);
         self.handle.end();
     }
 }

@@ -3,12 +3,10 @@
 use std::{
     collections::VecDeque,
     fmt,
-    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use engineio_proto::{CloseReason, Dialect, Encoded, Sid, Version, query::Transport};
@@ -200,7 +198,14 @@ impl SessionHandle {
         if !self.is_ready() {
             self.0.traffic.waits.fetch_add(1, Ordering::Relaxed);
         }
-        poll_fn(|cx| self.poll_ready(cx)).await
+        while !self.is_ready() {
+            let released = self.0.mailbox.released();
+            // What the driver takes from now on it tells; what it took before is seen here.
+            if !self.is_ready() {
+                released.await;
+            }
+        }
+        !self.is_closed()
     }
 
     /// Closes the session: what is queued still leaves if the client takes it in time, then the
@@ -257,6 +262,11 @@ impl SessionHandle {
             .collect()
     }
 
+    /// Whether both are the same session, and not only the same id.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn dialect(&self) -> &Dialect {
         &self.0.dialect
     }
@@ -305,17 +315,6 @@ impl SessionHandle {
     /// Whether those who wait for [`ready`](Self::ready) need to wait no longer.
     pub(crate) fn is_ready(&self) -> bool {
         self.is_closed() || self.0.backlog.is_low(&self.0.traffic.limits)
-    }
-
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        if !self.is_ready() {
-            // What the driver takes after this it tells; what it took before is seen below.
-            self.0.mailbox.wait(cx);
-            if !self.is_ready() {
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(!self.is_closed())
     }
 
     fn queue(&self, message: Encoded, limits: &Limits, overflow: Overflow) -> bool {

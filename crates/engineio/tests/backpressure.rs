@@ -2,7 +2,13 @@
 
 mod common;
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use common::{A_MOMENT, RECORD, Running, start_with};
 use engineio::{CloseReason, Config, Overflow, SessionHandle};
@@ -176,6 +182,27 @@ async fn a_sender_who_waits_never_meets_the_limits_on_polling_nor_during_an_upgr
     while take(&ws.recv_text().await) < 200 {}
     assert_eq!(got, (0..200).collect::<Vec<_>>());
     assert_eq!(sender.await.expect("no panic"), 0);
+}
+
+#[tokio::test]
+async fn a_sender_who_gives_up_waiting_is_forgotten() {
+    struct Task;
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    let running = start(Config::default().low_water(0)).await;
+    let session = running.open().await;
+    let handle = running.handle(session.sid()).await;
+    handle.send("x");
+    let task = Arc::new(Task);
+    {
+        let mut waiting = pin!(handle.ready());
+        let waker = Waker::from(task.clone());
+        let polled = waiting.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    assert_eq!(Arc::strong_count(&task), 1, "its waker keeps a task alive");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     fmt,
     hash::BuildHasherDefault,
     sync::{
-        Arc, PoisonError, RwLock, RwLockWriteGuard,
+        PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -35,8 +35,8 @@ use crate::{
 ///
 /// The tables are split into shards with a lock each. The function given to `each` runs under the
 /// read lock of one shard: it may push to a queue, and it must not call back into the registry.
-/// The order of locks is: members, then rooms, then whatever the function takes (a mailbox); never
-/// back.
+/// The order of locks is: members, then rooms, then whatever the function takes (a mailbox), or an
+/// observer (a queue); never back.
 pub struct Registry<M> {
     members: DashMap<Room, Member<M>>,
     rooms: DashMap<Room, Group<M>>,
@@ -48,7 +48,7 @@ pub struct Registry<M> {
     observers: RwLock<Vec<Observer>>,
 }
 
-type Observer = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+type Observer = Box<dyn Fn(&RoomEvent) + Send + Sync>;
 
 /// What happened to a room. The first member creates a room before it joins, the last one leaves
 /// before the room is deleted. The room of a member's own id counts like any other.
@@ -104,14 +104,15 @@ impl<M: Clone> Registry<M> {
         }
     }
 
-    /// Adds a function that is told what happens to rooms from now on. It is called after the fact,
-    /// outside of all locks, by whoever caused it.
+    /// Adds a function that is told what happens to rooms from now on, in the order in which it
+    /// happens to each of them. It is called under locks: it may push to a queue, and it must not
+    /// call back into the registry.
     pub fn observe(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) {
         let mut observers = self
             .observers
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        observers.push(Arc::new(observer));
+        observers.push(Box::new(observer));
         self.observed.store(true, Ordering::Release);
     }
 
@@ -121,11 +122,6 @@ impl<M: Clone> Registry<M> {
         let dashmap::Entry::Vacant(vacant) = self.members.entry(id) else {
             return false;
         };
-        let mut events = self.events();
-        if let Some(events) = &mut events {
-            let id = vacant.key();
-            events.joined(id, id, !self.rooms.contains_key(id));
-        }
         let key = Key(self.next_key.fetch_add(1, Ordering::Relaxed));
         let entry = vacant.insert(Member {
             key,
@@ -134,30 +130,23 @@ impl<M: Clone> Registry<M> {
             rooms: Vec::new(),
         });
         self.everybody(key).insert(key, member);
-        drop(entry);
-        self.tell(events);
+        self.own_room_joined(entry.key());
         true
     }
 
     /// Removes a member from every room and returns it.
     pub fn remove(&self, id: &str) -> Option<M> {
-        let mut events = self.events();
         let leave_all = |id: &Room, member: &mut Member<M>| {
-            let own = std::mem::take(&mut member.in_own_room);
-            if let (Some(events), true) = (&mut events, own) {
-                events.left(id, id, !self.rooms.contains_key(id));
+            if std::mem::take(&mut member.in_own_room) {
+                self.own_room_left(id);
             }
             for room in member.rooms.drain(..) {
-                let deleted = self.leave_room(&room, member.key);
-                if let Some(events) = &mut events {
-                    events.left(&room, id, deleted);
-                }
+                self.leave_room(&room, id, member.key);
             }
             self.everybody(member.key).remove(member.key);
             true
         };
         let (_, member) = self.members.remove_if_mut(id, leave_all)?;
-        self.tell(events);
         Some(member.member)
     }
 
@@ -167,14 +156,12 @@ impl<M: Clone> Registry<M> {
         let Some(mut guard) = self.members.get_mut(id) else {
             return false;
         };
-        let mut events = self.events();
         let id = guard.key().clone();
         let entry = guard.value_mut();
         for room in rooms {
             if room == id {
-                let before = std::mem::replace(&mut entry.in_own_room, true);
-                if let (Some(events), false) = (&mut events, before) {
-                    events.joined(&room, &id, !self.rooms.contains_key(&room));
+                if !std::mem::replace(&mut entry.in_own_room, true) {
+                    self.own_room_joined(&id);
                 }
                 continue;
             }
@@ -182,13 +169,9 @@ impl<M: Clone> Registry<M> {
             let created = group.is_empty();
             if group.insert(entry.key, entry.member.clone()) {
                 entry.rooms.push(group.key().clone());
-                if let Some(events) = &mut events {
-                    events.joined(group.key(), &id, created);
-                }
+                self.joined(group.key(), &id, created);
             }
         }
-        drop(guard);
-        self.tell(events);
         true
     }
 
@@ -197,26 +180,20 @@ impl<M: Clone> Registry<M> {
         let Some(mut entry) = self.members.get_mut(id) else {
             return false;
         };
-        let mut events = self.events();
         let id = entry.key().clone();
-        let deleted = if *id == *room {
-            if !std::mem::take(&mut entry.in_own_room) {
-                return false;
+        if *id == *room {
+            let was_in = std::mem::take(&mut entry.in_own_room);
+            if was_in {
+                self.own_room_left(&id);
             }
-            !self.rooms.contains_key(room)
-        } else {
-            let index = entry.rooms.iter().position(|joined| **joined == *room);
-            let Some(index) = index else {
-                return false;
-            };
-            entry.rooms.remove(index);
-            self.leave_room(room, entry.key)
-        };
-        drop(entry);
-        if let Some(events) = &mut events {
-            events.left(&room.into(), &id, deleted);
+            return was_in;
         }
-        self.tell(events);
+        let index = entry.rooms.iter().position(|joined| **joined == *room);
+        let Some(index) = index else {
+            return false;
+        };
+        let room = entry.rooms.remove(index);
+        self.leave_room(&room, &id, entry.key);
         true
     }
 
@@ -320,31 +297,54 @@ impl<M: Clone> Registry<M> {
         keys
     }
 
-    /// Returns whether the room is gone.
-    fn leave_room(&self, room: &str, key: Key) -> bool {
-        let removed = self.rooms.remove_if_mut(room, |_, group| {
+    fn leave_room(&self, room: &Room, id: &Room, key: Key) {
+        self.rooms.remove_if_mut(room, |_, group| {
             group.remove(key);
+            self.left(room, id, group.is_empty());
             group.is_empty()
         });
-        removed.is_some()
     }
 
-    /// Where what happens is collected, if somebody wants to know.
-    fn events(&self) -> Option<Events> {
-        self.observed.load(Ordering::Acquire).then(Events::default)
+    fn own_room_joined(&self, id: &Room) {
+        self.joined(id, id, !self.rooms.contains_key(id));
     }
 
-    fn tell(&self, events: Option<Events>) {
-        let Some(Events(events)) = events else { return };
-        // Not under the lock: they may come back here.
-        let observers = self
-            .observers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for event in &events {
-            observers.iter().for_each(|observer| observer(event));
+    fn own_room_left(&self, id: &Room) {
+        self.left(id, id, !self.rooms.contains_key(id));
+    }
+
+    /// Called under the lock of the room, so that the observers hear of all that happens to it in
+    /// its order.
+    fn joined(&self, room: &Room, id: &Room, created: bool) {
+        if !self.observed.load(Ordering::Acquire) {
+            return;
         }
+        let (room, id) = (room.clone(), id.clone());
+        if created {
+            self.tell(&RoomEvent::Created { room: room.clone() });
+        }
+        self.tell(&RoomEvent::Joined { room, id });
+    }
+
+    /// See [`joined`](Self::joined).
+    fn left(&self, room: &Room, id: &Room, deleted: bool) {
+        if !self.observed.load(Ordering::Acquire) {
+            return;
+        }
+        let (room, id) = (room.clone(), id.clone());
+        self.tell(&RoomEvent::Left {
+            room: room.clone(),
+            id,
+        });
+        if deleted {
+            self.tell(&RoomEvent::Deleted { room });
+        }
+    }
+
+    fn tell(&self, event: &RoomEvent) {
+        let observers = self.observers.read();
+        let observers = observers.unwrap_or_else(PoisonError::into_inner);
+        observers.iter().for_each(|observer| observer(event));
     }
 
     fn everybody(&self, key: Key) -> RwLockWriteGuard<'_, Group<M>> {
@@ -366,31 +366,6 @@ impl<M: Clone> fmt::Debug for Registry<M> {
             .field("members", &self.len())
             .field("rooms", &self.room_count())
             .finish()
-    }
-}
-
-#[derive(Default)]
-struct Events(Vec<RoomEvent>);
-
-impl Events {
-    fn joined(&mut self, room: &Room, id: &Room, created: bool) {
-        if created {
-            self.0.push(RoomEvent::Created { room: room.clone() });
-        }
-        self.0.push(RoomEvent::Joined {
-            room: room.clone(),
-            id: id.clone(),
-        });
-    }
-
-    fn left(&mut self, room: &Room, id: &Room, deleted: bool) {
-        self.0.push(RoomEvent::Left {
-            room: room.clone(),
-            id: id.clone(),
-        });
-        if deleted {
-            self.0.push(RoomEvent::Deleted { room: room.clone() });
-        }
     }
 }
 

@@ -54,13 +54,16 @@ use crate::{
 /// Who wants to know what happens on connections.
 #[derive(Debug, Default)]
 pub(crate) struct ConnHooks {
-    pub(crate) upgrade: Hooks<dyn Fn(&SessionHandle) + Send + Sync>,
-    pub(crate) packet: Hooks<dyn Fn(&SessionHandle, &Packet) + Send + Sync>,
-    pub(crate) packet_create: Hooks<dyn Fn(&SessionHandle, &Transmit) + Send + Sync>,
-    pub(crate) drain: Hooks<dyn Fn(&SessionHandle) + Send + Sync>,
+    pub(crate) upgrade: Hooks<OnConn>,
+    pub(crate) packet: Hooks<OnPacket>,
+    pub(crate) packet_create: Hooks<OnPacketCreate>,
+    pub(crate) drain: Hooks<OnConn>,
     pub(crate) close: Hooks<OnClose>,
 }
 
+type OnConn = dyn Fn(&SessionHandle) + Send + Sync;
+type OnPacket = dyn Fn(&SessionHandle, &Packet) + Send + Sync;
+type OnPacketCreate = dyn Fn(&SessionHandle, &Transmit) + Send + Sync;
 type OnClose = dyn Fn(&SessionHandle, CloseReason, Option<&str>) + Send + Sync;
 
 /// The functions for one kind of event.

@@ -535,6 +535,13 @@ impl Namespace {
         }
     }
 
+    /// It has been removed: other servers do not find it any more, whoever still has it.
+    pub(crate) fn leave_cluster(&self) {
+        let membership = self.membership().take();
+        // Not under the lock: the channel is the adapter's.
+        drop(membership);
+    }
+
     pub(crate) async fn close_cluster(&self) {
         let membership = self.membership().take();
         if let Some(Membership { cluster, .. }) = membership {

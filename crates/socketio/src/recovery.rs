@@ -461,6 +461,18 @@ impl Recovery {
     }
 }
 
+impl Drop for Recovery {
+    /// Dynamic namespaces come and go; what they may keep together stays the same.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let saved = state.sessions.values().map(|entry| match entry {
+            Entry::Live(_) => 0,
+            Entry::Saved(saved) => saved.bytes,
+        });
+        self.budget.sub(saved.sum::<usize>() + state.log.bytes());
+    }
+}
+
 impl fmt::Debug for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recovery")

@@ -12,6 +12,7 @@ use std::{
 use engineio::{
     Acceptor, CloseReason, Closed, Config, Overflow, Server, SessionHandle, WeakServer,
 };
+use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use socketio_adapter::Adapter;
 use socketio_proto::{Codec, Limits, Parser, ToArgs};
@@ -51,6 +52,8 @@ struct Inner {
     /// somebody has it or there are sessions; one that is made anew after that is the same to
     /// everybody.
     service: Mutex<WeakServer<SocketIo>>,
+    /// Held by whoever closes the adapter.
+    closing: tokio::sync::Mutex<()>,
 }
 
 type NamespaceHook = Arc<dyn Fn(&Namespace) + Send + Sync>;
@@ -553,22 +556,29 @@ impl SocketIo {
             Some(service) => service.close(time).await,
             None => Closed::default(),
         };
-        // It may have to reach others that are gone; nobody waits for that for ever.
-        let _ = tokio::time::timeout(time.max(ADAPTER_TIME), self.close_adapter()).await;
-        let mut current = self.current_service();
+        let _turn = self.0.closing.lock().await;
         // Another call may have been faster, and a new service be in use.
-        if current.upgrade().is_some_and(|it| it.is_closing()) {
-            *current = WeakServer::default();
+        if self.is_to_be_left() {
+            // It may have to reach others that are gone; nobody waits for that for ever.
+            let _ = tokio::time::timeout(time.max(ADAPTER_TIME), self.close_adapter()).await;
+            *self.current_service() = WeakServer::default();
         }
         closed
+    }
+
+    /// Whether a service has been closed whose place in the cluster is still there.
+    fn is_to_be_left(&self) -> bool {
+        match self.current_service().upgrade() {
+            Some(service) => service.is_closing(),
+            None => self.0.main.cluster().is_some(),
+        }
     }
 
     /// No connection is left: other servers are told that this one is gone.
     async fn close_adapter(&self) {
         if let Some(adapter) = &self.0.core.adapter {
-            for namespace in self.namespaces() {
-                namespace.close_cluster().await;
-            }
+            let namespaces = self.namespaces();
+            join_all(namespaces.iter().map(Namespace::close_cluster)).await;
             adapter.close().await;
         }
     }
@@ -885,7 +895,8 @@ impl Builder {
     ///
     /// A [`Namespace`] that was removed reaches nobody any more. What was registered with it, and
     /// not with its parent, is gone; [`on_new_namespace`](SocketIo::on_new_namespace) is the place
-    /// to do it again.
+    /// to do it again. So is what was kept for clients that
+    /// [come back](Self::connection_state_recovery): the last one to leave gets a new session.
     #[doc(alias = "cleanupEmptyChildNamespaces")]
     pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
         self.options.cleanup_empty_child_namespaces = cleanup;
@@ -966,6 +977,7 @@ impl Builder {
             core,
             config: self.engine,
             service: Mutex::default(),
+            closing: tokio::sync::Mutex::default(),
         }));
         main.set_server(io.downgrade());
         let _ = main.announced().set(());

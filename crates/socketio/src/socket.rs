@@ -753,6 +753,10 @@ impl Socket {
             None => self.exit(state),
         };
         self.namespace().tell_room_events();
+        if left {
+            // Under no lock: this may be the end of the namespace.
+            self.namespace().leave_seat();
+        }
         left
     }
 
@@ -774,7 +778,6 @@ impl Socket {
         let pending = std::mem::replace(&mut *rare, left.map(Box::new));
         drop(rare);
         drop(pending);
-        self.namespace().leave_seat();
         true
     }
 

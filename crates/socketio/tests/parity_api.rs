@@ -8,7 +8,7 @@ mod common;
 
 use std::time::{Duration, SystemTime};
 
-use common::Log;
+use common::{Log, Running};
 use engineio::Server;
 use serde_json::json;
 use socketio::{
@@ -193,6 +193,18 @@ async fn names_of_events_that_are_not_reserved() {
     }
 }
 
+#[tokio::test]
+async fn a_number_is_the_name_of_an_event_too() {
+    let io = SocketIo::new();
+    io.on("12", async |name: EventName, args: Args| {
+        (name.to_string(), args.deserialize::<u8>().unwrap())
+    });
+    let running = Running::start(io).await;
+    let mut ws = running.joined().await;
+    ws.text("421[12,5]").await;
+    assert_eq!(ws.recv_text().await, r#"431["12",5]"#);
+}
+
 // children of a parent
 
 #[tokio::test(start_paused = true)]
@@ -334,6 +346,19 @@ async fn sockets_of_all_servers_join_leave_and_are_disconnected_unless_it_is_loc
     assert_eq!(other.sockets().len(), 1);
     io.disconnect_sockets(true);
     there.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_closes_leaves_the_cluster_and_is_in_it_again_when_it_is_served() {
+    let [io, other] = two_servers();
+    let _client = TestClient::connect(&io).await;
+    let count = async || other.of("/").server_count().await.unwrap();
+    assert_eq!(count().await, 2);
+    io.close().await;
+    assert_eq!(count().await, 1);
+    assert!(other.fetch_sockets().await.unwrap().is_empty());
+    let _service = io.service();
+    assert_eq!(count().await, 2);
 }
 
 // events between servers

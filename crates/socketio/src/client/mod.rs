@@ -60,7 +60,8 @@ pub struct Client {
     session: SessionHandle,
     request: Arc<engineio::Handshake>,
     decoder: AnyDecoder,
-    /// Usually one.
+    /// Usually one. Those that the server has made the client leave are in the order in which it
+    /// has.
     slots: Vec<Slot>,
     searches: Searches,
     in_flight: InFlight,
@@ -199,7 +200,7 @@ impl Client {
                     let reason = DisconnectReason::ClientNamespaceDisconnect;
                     if socket.left(reason) {
                         let socket = socket.clone();
-                        self.slots.swap_remove(at);
+                        self.slots.remove(at);
                         self.run_disconnect(Disconnect::new(socket, reason), cx);
                     }
                 }
@@ -209,7 +210,7 @@ impl Client {
                 }
             },
             (Stage::Kicked(_), PacketKind::Connect { auth }) => {
-                self.slots.swap_remove(at);
+                self.slots.remove(at);
                 self.join(&nsp, auth.map(copy), cx);
             }
             (Stage::Joining(_), _) | (Stage::Kicked(_), PacketKind::ConnectError { .. }) => {
@@ -357,8 +358,11 @@ impl Client {
             match self.waiting.remove(at) {
                 Some(Item::Packet(packet)) => self.handle(packet, cx),
                 Some(Item::Kicked(socket)) => {
-                    if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_of(&socket)) {
+                    if let Some(slot) = self.slots.iter().position(|slot| slot.is_of(&socket)) {
+                        let mut slot = self.slots.remove(slot);
                         slot.stage = Stage::Kicked(None);
+                        // The last one to be forgotten.
+                        self.slots.push(slot);
                     }
                     let reason = socket.kick_reason();
                     self.run_disconnect(Disconnect::new(socket, reason), cx);
@@ -367,7 +371,7 @@ impl Client {
                     // Not if the client had left by itself just before.
                     let mut slots = self.slots.iter();
                     if let Some(slot) = slots.position(|slot| slot.is_of(&context.socket)) {
-                        self.slots.swap_remove(slot);
+                        self.slots.remove(slot);
                         self.run_disconnect(context, cx);
                     }
                 }

@@ -49,6 +49,10 @@ impl Log {
         self.before + self.entries.len() as u64
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.iter().flatten().map(|entry| entry.bytes).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.rooms.is_empty() && self.everybody.is_empty()
     }
