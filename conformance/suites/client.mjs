@@ -19,6 +19,9 @@ const ADDRESSED = ["support/util.ts", "fixtures/unref.ts", "fixtures/unref-polli
 // made any connection yet.
 const ALONE = ["--fgrep", "reconnect timeout"];
 
+// Some have to be done within 50 ms, connection and all, which no server can promise on a busy machine.
+const RETRIES = 2;
+
 /** Runs the tests against the server at `url` and hands every case to `report`. */
 export async function runClientSuite({ report, url, suites }) {
   let source;
@@ -31,7 +34,8 @@ export async function runClientSuite({ report, url, suites }) {
   const cwd = await prepare(source, url);
   const expected = JSON.parse(readFileSync(path.join(here, "client-expected.json"), "utf8"));
   // What the client's own `npm test` runs, without the hooks that start the server.
-  const command = [path.join(cwd, "..", "node_modules", ".bin", "mocha"), "--import=tsx", "test/index.ts"];
+  const mocha = path.join(cwd, "..", "node_modules", ".bin", "mocha");
+  const command = [mocha, "--import=tsx", `--retries=${RETRIES}`, "test/index.ts"];
   await runMocha(command, { cwd, report, expected, runs: [[...ALONE, "--invert"], ALONE] });
 }
 

@@ -54,7 +54,7 @@ export async function runMocha(command, { cwd, report, runs = [[]], expected = {
     const { code, end, tests, failures, pending } = await runOnce([...command, ...args], cwd);
     const titles = (list) => new Set(list.map((test) => test.fullTitle));
     const [known, skipped, failed] = [titles(tests), titles(pending), titles(failures)];
-    for (const { fullTitle, err } of tests) {
+    for (const { fullTitle, err, currentRetry } of tests) {
       const reason = expected[fullTitle];
       unseen.delete(fullTitle);
       if (skipped.has(fullTitle)) {
@@ -62,7 +62,8 @@ export async function runMocha(command, { cwd, report, runs = [[]], expected = {
       } else if (failed.has(fullTitle)) {
         reason ? report.skip(fullTitle, reason) : report.fail(fullTitle, err.message ?? "failed");
       } else {
-        reason ? report.fail(fullTitle, `it passes, although: ${reason}`) : report.pass(fullTitle);
+        const attempt = currentRetry ? `at attempt ${currentRetry + 1}` : undefined;
+        reason ? report.fail(fullTitle, `it passes, although: ${reason}`) : report.pass(fullTitle, attempt);
       }
     }
     // A hook that fails is in no test's place.

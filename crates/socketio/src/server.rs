@@ -805,7 +805,8 @@ impl Builder {
     }
 
     /// Makes this server one of several that act as one: broadcasts reach the sockets of all of
-    /// them. Default: none, the server is alone.
+    /// them, the sockets of this one [first](BroadcastOperator::emit). Default: none, the server is
+    /// alone. [`adapter`](crate::adapter::adapter) shows how one is written.
     ///
     /// ```
     /// use socketio::{SocketIo, adapter::MemoryAdapter};
