@@ -190,7 +190,7 @@ impl<A: Acceptor> Driver<A> {
                     }
                 }
                 Item::Close(reason) => self.session.close(reason, now),
-                Item::Overflow => self.session.abort(CloseReason::SlowClient),
+                Item::Abort(reason) => self.session.abort(reason),
                 Item::Poll(reply) => polls.push(reply),
                 Item::PostOpen(open) => {
                     if self.session.closed().is_none() {

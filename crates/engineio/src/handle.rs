@@ -214,6 +214,12 @@ impl SessionHandle {
         let _ = self.0.mailbox.push(Item::Close(reason));
     }
 
+    /// Closes the session at once: what is queued is dropped. (`close(true)` in the official
+    /// server.)
+    pub fn abort(&self, reason: CloseReason) {
+        let _ = self.0.mailbox.push(Item::Abort(reason));
+    }
+
     /// Whether the transport could take a message right now.
     #[doc(alias = "writable")]
     pub fn is_writable(&self) -> bool {
@@ -340,7 +346,7 @@ impl SessionHandle {
         traffic.dropped.fetch_add(1, order);
         if overflow == Overflow::Disconnect && !self.0.overflown.swap(true, order) {
             traffic.slow_clients.fetch_add(1, order);
-            let _ = self.0.mailbox.push(Item::Overflow);
+            self.abort(CloseReason::SlowClient);
         }
     }
 }
