@@ -12,6 +12,7 @@ use crate::{
     emitter::Way,
     namespace::{Member, WeakNamespace},
     outgoing::Audience,
+    recovery::Packets,
 };
 
 impl Namespace {
@@ -38,10 +39,9 @@ impl Namespace {
                 let packet = packet.compress(options.compress);
                 registry.each(selection, |member| send(member, packet.clone()));
             }
-            Some(recovery) if options.volatile => {
-                recovery.volatile(self, event, args, options.compress, |packets| {
-                    registry.each(selection, |member| send(member, packets.of(member)));
-                })?;
+            Some(_) if options.volatile => {
+                let packets = Packets::unkept(self, event, args, options.compress)?;
+                registry.each(selection, |member| send(member, packets.of(member)));
             }
             Some(recovery) => recovery.broadcast(self, event, args, options, send)?,
         }

@@ -113,7 +113,9 @@ impl<'a> Emitter<'a> {
     }
 
     /// Sends the event, and says whether it did: not if the socket is not connected, if the event is
-    /// volatile and the connection cannot take it now, or if too much is queued for the client.
+    /// volatile and the connection cannot take it now, or if too much is queued for the client. What
+    /// is [kept](crate::Builder::connection_state_recovery) for a client that may come back counts
+    /// as sent.
     ///
     /// # Errors
     ///

@@ -480,10 +480,24 @@ impl Namespace {
     pub(crate) fn leave_seat(&self) {
         if let Some(child) = &self.0.child
             && child.seats.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            self.vacate();
+        }
+    }
+
+    /// If it is dynamic, and nobody is in it or may come back to it, the server may remove it.
+    pub(crate) fn vacate(&self) {
+        if self.is_dynamic()
+            && !self.is_taken()
             && let Some(server) = self.server()
         {
             server.vacated(self);
         }
+    }
+
+    /// Whether somebody may come back whose connection was lost.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.recovery().is_some_and(|it| it.has_sessions())
     }
 
     /// Whether somebody is in it or about to join.

@@ -143,7 +143,7 @@ impl Namespaces {
         if !is_there || child.is_taken() {
             return;
         }
-        if !remove {
+        if !remove || child.is_awaited() {
             if child.set_vacant(true) {
                 table.vacant.push_back(child.clone());
             }
@@ -176,6 +176,9 @@ impl Table {
     fn remove(&mut self, child: &Namespace) -> Option<Namespace> {
         let removed = self.by_name.remove(child.name())?;
         self.children -= 1;
+        if child.set_vacant(false) {
+            self.vacant.retain(|it| it != child);
+        }
         Some(removed)
     }
 

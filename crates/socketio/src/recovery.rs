@@ -4,27 +4,40 @@
 //! Source: Socket.IO documentation, "Connection state recovery"; on the wire a private id in the
 //! answer to CONNECT, and an offset as the last argument of each event that can be sent again.
 
+mod budget;
 mod log;
+mod stays;
 
 use std::{
     collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use bytes::Bytes;
 use engineio::Version;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use socketio_adapter::{Options, Room, Selection};
 use socketio_proto::{Args, ArgsWriter, EncodeError, Encoded, ToArgs};
 use tokio::time::Instant;
 
-use self::log::Log;
-use crate::{Namespace, Socket, emitter::Flags, namespace::Member, socket::WeakSocket};
+pub(crate) use self::budget::Budget;
+use self::{
+    budget::Account,
+    log::{Kept, Log},
+    stays::{Moment, Stays},
+};
+use crate::{
+    Namespace, Socket,
+    emitter::Flags,
+    namespace::{Member, WeakNamespace},
+    socket::WeakSocket,
+};
 
 /// Options of connection state recovery; see
 /// [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
@@ -85,36 +98,12 @@ impl ConnectionStateRecovery {
     }
 }
 
-/// What a whole server keeps.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    pub(crate) options: ConnectionStateRecovery,
-    /// How long events are kept: as long as a client may stay away, and as long before as the
-    /// server may not have noticed that it was gone.
-    keep: Duration,
-    used: AtomicUsize,
-}
-
-impl Budget {
-    pub(crate) fn new(options: ConnectionStateRecovery, heartbeat: Duration) -> Self {
-        Self {
-            options,
-            keep: options.max_disconnection_duration + heartbeat.min(LONGEST),
-            used: AtomicUsize::new(0),
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-}
-
 /// What a namespace keeps.
 ///
-/// The lock orders the events of the namespace: what is sent first stands first in the log and in
-/// the queue of each client. Order of locks: this one, then what belongs to a socket's state, then
-/// the registry, then mailboxes. Nothing is encoded under it.
+/// The lock orders what happens in the namespace: what is sent first stands first in the log and in
+/// the queue of each client, and who joins a room after an event was not in it before. Order of
+/// locks: this one, then what belongs to a socket's state, then the registry, then mailboxes.
+/// Nothing is encoded under it.
 pub(crate) struct Recovery {
     budget: Arc<Budget>,
     /// Of this run of the server: offsets of another one mean nothing.
@@ -122,14 +111,13 @@ pub(crate) struct Recovery {
     next_offset: AtomicU64,
     /// Sockets of protocol 4 have been here. They know no offsets, and must not see any.
     has_old_clients: AtomicBool,
-    /// Of the last event in the log; for who joins a room without the lock.
-    head: AtomicU64,
     state: Mutex<State>,
 }
 
 struct State {
     log: Log,
     sessions: HashMap<Box<str>, Entry>,
+    account: Account,
     sweeping: bool,
 }
 
@@ -138,26 +126,20 @@ enum Entry {
     Live(WeakSocket),
     /// Gone for the time being.
     Saved(Box<Saved>),
+    /// In the hands of a client that has come back and was not let in yet.
+    Claimed,
 }
 
 /// A socket that is gone for the time being.
 #[derive(Debug)]
 struct Saved {
     sid: Room,
-    rooms: Vec<Joined>,
+    stays: Stays,
     data: Option<Box<RawValue>>,
     /// The last event before it was connected for the first time.
     start: u64,
     expires: Instant,
     bytes: usize,
-}
-
-/// A room, and the last event before it was joined: what was said in it earlier is none of the
-/// socket's business.
-#[derive(Clone, Debug)]
-struct Joined {
-    room: Room,
-    since: u64,
 }
 
 /// A saved socket in the hands of a client that has come back. Unless it is used it goes back.
@@ -174,11 +156,18 @@ struct Claim {
 pub(crate) struct Recoverable(Mutex<Inner>);
 
 struct Inner {
+    /// Empty before the socket is connected.
     pid: Box<str>,
     start: u64,
-    joined: Vec<Joined>,
+    stays: Stays,
     recovered: bool,
     claim: Option<Claim>,
+}
+
+/// The lock, in the hands of a socket that joins or leaves rooms.
+pub(crate) struct Order<'a> {
+    state: MutexGuard<'a, State>,
+    inner: MutexGuard<'a, Inner>,
 }
 
 /// What the client gives to be recovered.
@@ -193,16 +182,16 @@ impl Recovery {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
         let random = uuid::Uuid::new_v4().simple().to_string();
         Self {
-            budget,
-            prefix: format!("{}.", &random[..8]).into(),
+            prefix: random[..PREFIX].into(),
             next_offset: AtomicU64::new(0),
             has_old_clients: AtomicBool::new(false),
-            head: AtomicU64::new(0),
             state: Mutex::new(State {
                 log: Log::default(),
                 sessions: HashMap::new(),
+                account: Account::new(budget.clone()),
                 sweeping: false,
             }),
+            budget,
         }
     }
 
@@ -225,94 +214,63 @@ impl Recovery {
             compress,
             ..
         } = options;
-        self.send(
-            namespace,
-            event,
-            args,
-            *compress,
-            |state, offset, packets| {
-                state.keep(offset, &packets.with_offset, selection, &self.budget);
-                let registry = namespace.registry();
-                registry.each(selection, |member| send(member, packets.of(member)));
-            },
-        )
+        self.send(namespace, event, args, *compress, |state, kept, packets| {
+            state.keep(kept, selection);
+            let registry = namespace.registry();
+            registry.each(selection, |member| send(member, packets.of(member)));
+        })
     }
 
-    /// Sends an event to one connected socket, and keeps it for the case that it misses it. Returns
-    /// whether the connection took it.
+    /// Sends an event to one socket that has been connected, and keeps it for the case that it
+    /// misses it: it may be gone for the time being, or back on another connection. `false` if it
+    /// is gone for good, or its connection does not take the event.
     pub(crate) fn emit<A: ToArgs + ?Sized>(
         &self,
         socket: &Socket,
+        recoverable: &Recoverable,
         event: &str,
         args: &A,
         flags: Flags,
     ) -> Result<bool, EncodeError> {
-        let mut sent = false;
-        let (namespace, room) = (socket.namespace(), Selection::room(socket.room()));
+        let room = Selection::room(socket.room());
         self.send(
-            namespace,
+            socket.namespace(),
             event,
             args,
             flags.compress,
-            |state, offset, packets| {
-                // Who is gone for the time being will get it when it is back.
-                state.keep(offset, &packets.with_offset, &room, &self.budget);
-                sent = flags.way.send(socket.conn(), packets.with_offset.clone());
-            },
-        )?;
-        Ok(sent)
-    }
-
-    /// Sends a volatile event to whom the function sends it. It is not kept; but since clients take
-    /// the last argument of every event for an offset if it is text, such an event has one too.
-    pub(crate) fn volatile<A: ToArgs + ?Sized>(
-        &self,
-        namespace: &Namespace,
-        event: &str,
-        args: &A,
-        compress: bool,
-        mut send: impl FnMut(&Packets),
-    ) -> Result<(), EncodeError> {
-        if !Args::new(args)?.json().ends_with('"') {
-            let plain = namespace
-                .codec()
-                .event(namespace.name(), None, event, args)?
-                .compress(compress);
-            send(&Packets {
-                with_offset: plain,
-                plain: None,
-            });
-            return Ok(());
-        }
-        self.send(
-            namespace,
-            event,
-            args,
-            compress,
-            |state, offset, packets| {
-                let nobody = Selection::room("");
-                state.log.append(offset, None, &nobody, &self.budget);
-                send(packets);
+            |state, kept, packets| {
+                let now = match state.sessions.get(&*recoverable.inner().pid) {
+                    None => return false,
+                    Some(Entry::Live(socket)) => socket.upgrade(),
+                    Some(Entry::Saved(_) | Entry::Claimed) => None,
+                };
+                state.keep(kept, &room);
+                // The registry has it too, so this is not the end of it.
+                now.is_none_or(|now| flags.way.send(now.conn(), packets.new_clients()))
             },
         )
     }
 
-    fn send<A: ToArgs + ?Sized>(
+    fn send<A: ToArgs + ?Sized, R>(
         &self,
         namespace: &Namespace,
         event: &str,
         args: &A,
         compress: bool,
-        send: impl FnOnce(&mut State, u64, &Packets),
-    ) -> Result<(), EncodeError> {
+        send: impl FnOnce(&mut State, Kept, &Packets) -> R,
+    ) -> Result<R, EncodeError> {
         let (codec, name) = (namespace.codec(), namespace.name());
         let offset = self.next_offset.fetch_add(1, Ordering::Relaxed);
-        let text = format!("{}{offset}", self.prefix);
+        let text = format!("{}.{offset}", self.prefix);
         let mut packets = Packets {
-            with_offset: codec
-                .event(name, None, event, &WithOffset(args, &text))?
+            new: codec
+                .event(name, None, event, &Followed(args, &*text))?
                 .compress(compress),
             plain: None,
+        };
+        let kept = Kept {
+            offset,
+            packet: to_keep(&packets.new),
         };
         loop {
             let mut state = self.state();
@@ -322,9 +280,7 @@ impl Recovery {
                 packets.plain = Some(plain.compress(compress));
                 continue;
             }
-            send(&mut state, offset, &packets);
-            self.head.store(state.log.head(), Ordering::Release);
-            return Ok(());
+            return Ok(send(&mut state, kept, &packets));
         }
     }
 
@@ -339,23 +295,23 @@ impl Recovery {
             socket?.take_over();
             state = self.state();
         }
-        if !matches!(state.sessions.get(&pid), Some(Entry::Saved(_))) {
-            return None;
+        let State {
+            log,
+            sessions,
+            account,
+            ..
+        } = &mut *state;
+        let entry = sessions.get_mut(&pid)?;
+        if let Entry::Saved(saved) = entry {
+            self.missed(saved, offset.as_deref(), log, account)?;
         }
-        let Some(Entry::Saved(saved)) = state.sessions.remove(&pid) else {
-            return None;
-        };
-        self.budget.sub(saved.bytes);
-        let claim = Claim {
+        let saved = entry.claim()?;
+        Some(Recoverable::claimed(Claim {
             recovery: Arc::downgrade(self),
             pid,
             saved: Some(saved),
             offset,
-        };
-        let known =
-            saved_of(&claim)?.expires >= Instant::now() && claim.missed(&state, self).is_some();
-        drop(state);
-        known.then(|| Recoverable::claimed(claim))
+        }))
     }
 
     /// A client that was here before this packet knows of no offsets.
@@ -367,82 +323,96 @@ impl Recovery {
 
     /// The socket is connected: `connect` makes the packet that says so.
     pub(crate) fn admit(
-        self: &Arc<Self>,
+        &self,
         socket: &Socket,
         connect: impl Fn(Option<&str>) -> Result<Encoded, EncodeError>,
     ) -> Result<(), EncodeError> {
         let Some(recoverable) = socket.recoverable() else {
+            let connected = connect(None)?;
+            // Whoever sends with the lock after this one knows that there are old clients.
+            let _state = self.state();
+            socket.conn().send_essential(connected);
+            socket.enter(&[]);
             return Ok(());
         };
-        let (old_pid, new_pid) = (recoverable.inner().pid.clone(), new_pid());
-        let back = connect(Some(&old_pid))?;
+        let new_pid = new_pid();
         let fresh = connect(Some(&new_pid))?;
+        let old_pid = recoverable.claimed_pid();
+        let back = old_pid.as_deref().map(|pid| connect(Some(pid)));
+        let back = back.transpose()?;
         let mut state = self.state();
         let mut inner = recoverable.inner();
         let claim = inner.claim.take();
-        let claimed = claim.and_then(|mut claim| {
-            let missed = claim.missed(&state, self);
-            // Taken in any case: dropped with it, the claim would need the lock.
-            missed.zip(claim.saved.take())
-        });
+        let claimed = claim.and_then(|claim| self.redeem(claim, &mut state));
         inner.recovered = claimed.is_some();
-        let mut rooms = Vec::new();
-        if let Some((missed, saved)) = claimed {
-            for packet in missed {
-                socket.conn().send_essential(packet);
+        let rooms: Vec<Room>;
+        match (claimed, old_pid, back) {
+            (Some((missed, saved)), Some(old_pid), Some(back)) => {
+                for packet in missed {
+                    socket.conn().send_essential(packet);
+                }
+                socket.conn().send_essential(back);
+                rooms = saved.stays.rooms().cloned().collect();
+                inner.pid = old_pid;
+                inner.start = saved.start;
+                inner.stays = saved.stays;
             }
-            inner.start = saved.start;
-            inner.joined = saved.rooms;
-            rooms.extend(inner.joined.iter().map(|it| it.room.clone()));
-            socket.conn().send_essential(back);
-        } else {
-            inner.pid = new_pid;
-            inner.start = state.log.head();
-            inner.joined = vec![Joined {
-                room: socket.room(),
-                since: inner.start,
-            }];
-            socket.conn().send_essential(fresh);
+            _ => {
+                socket.conn().send_essential(fresh);
+                rooms = Vec::new();
+                inner.pid = new_pid;
+                inner.start = state.log.head();
+            }
         }
         let pid = inner.pid.clone();
         drop(inner);
-        socket.enter(&rooms);
+        let early = socket.enter(&rooms);
+        let mut inner = recoverable.inner();
+        for room in [socket.room()].iter().chain(&early) {
+            inner.stays.join(room, state.log.head());
+        }
+        drop(inner);
         state.sessions.insert(pid, Entry::Live(socket.downgrade()));
         if !std::mem::replace(&mut state.sweeping, true) {
-            tokio::spawn(sweep(Arc::downgrade(self), self.budget.keep));
+            let namespace = socket.namespace().downgrade();
+            tokio::spawn(sweep(namespace, self.budget.keep));
         }
         Ok(())
     }
 
-    /// The socket is disconnected by `exit`, which says whether it was connected. If it may come
-    /// back, what it needs for that is kept.
-    pub(crate) fn depart(
+    /// The socket is disconnected by `exit`, which gives nothing if it was not connected. If it may
+    /// come back, what it needs for that is kept.
+    pub(crate) fn depart<T>(
         &self,
         socket: &Socket,
         may_return: bool,
-        exit: impl FnOnce() -> bool,
-    ) -> bool {
+        exit: impl FnOnce() -> Option<T>,
+    ) -> Option<T> {
         let Some(recoverable) = socket.recoverable() else {
             return exit();
         };
         let mut state = self.state();
-        if !exit() {
-            return false;
-        }
+        let left = exit()?;
         let mut inner = recoverable.inner();
-        let pid = std::mem::take(&mut inner.pid);
-        state.sessions.remove(&pid);
-        if !may_return {
-            return true;
+        if may_return {
+            let saved = Saved::new(socket, &mut inner, &self.budget.options);
+            state.save(&inner.pid, saved);
+        } else {
+            state.sessions.remove(&inner.pid);
         }
-        let saved = Saved::new(socket, &mut inner, &self.budget.options);
-        state.save(pid, saved, &self.budget);
-        true
+        Some(left)
     }
 
-    /// The last event; for a socket that joins a room now.
-    pub(crate) fn head(&self) -> u64 {
-        self.head.load(Ordering::Acquire)
+    /// For a socket that joins or leaves rooms.
+    pub(crate) fn order<'a>(&'a self, recoverable: &'a Recoverable) -> Order<'a> {
+        let state = self.state();
+        let inner = recoverable.inner();
+        Order { state, inner }
+    }
+
+    /// Whether somebody may come back.
+    pub(crate) fn has_sessions(&self) -> bool {
+        !self.state().sessions.is_empty()
     }
 
     #[cfg(test)]
@@ -450,26 +420,76 @@ impl Recovery {
         &self.budget
     }
 
-    /// The number in an offset of ours.
-    fn offset(&self, text: &str) -> Option<u64> {
-        let number = text.strip_prefix(&*self.prefix)?.parse().ok()?;
-        (number < self.next_offset.load(Ordering::Relaxed)).then_some(number)
+    /// What a client has missed that comes back now. `None` if it comes too late, or if that is
+    /// not known.
+    fn missed(
+        &self,
+        saved: &Saved,
+        offset: Option<&str>,
+        log: &Log,
+        account: &Account,
+    ) -> Option<Vec<Encoded>> {
+        if saved.expires < Instant::now() {
+            return None;
+        }
+        let offset = match offset {
+            None => None,
+            Some(text) => self.offset(text)?,
+        };
+        log.missed(offset, saved.start, &saved.stays, account)
+    }
+
+    /// Uses a claim: it does not go back, whatever comes of it. Middlewares may have taken long.
+    fn redeem(&self, mut claim: Claim, state: &mut State) -> Option<(Vec<Encoded>, Box<Saved>)> {
+        let saved = claim.saved.take()?;
+        state.sessions.remove(&claim.pid);
+        state.account.sub(saved.bytes);
+        let offset = claim.offset.as_deref();
+        let missed = self.missed(&saved, offset, &state.log, &state.account)?;
+        Some((missed, saved))
+    }
+
+    /// The number in an offset. One of another server, or of an earlier run of this one, has none:
+    /// the client has received nothing since it was connected to this one.
+    fn offset(&self, text: &str) -> Option<Option<u64>> {
+        let (prefix, number) = text.split_once('.')?;
+        let number: u64 = number.parse().ok()?;
+        if *prefix == *self.prefix {
+            return (number < self.next_offset.load(Ordering::Relaxed)).then_some(Some(number));
+        }
+        let is_prefix = prefix.len() == PREFIX && prefix.bytes().all(|it| it.is_ascii_hexdigit());
+        is_prefix.then_some(None)
+    }
+
+    /// Drops what is too old. Returns whether there is still something to wait for.
+    fn sweep(&self) -> bool {
+        let now = Instant::now();
+        let mut state = self.state();
+        let State {
+            log,
+            sessions,
+            account,
+            sweeping,
+        } = &mut *state;
+        sessions.retain(|_, entry| match entry {
+            Entry::Live(socket) => socket.is_alive(),
+            Entry::Claimed => true,
+            Entry::Saved(saved) => {
+                let keep = saved.expires >= now;
+                if !keep {
+                    account.sub(saved.bytes);
+                }
+                keep
+            }
+        });
+        sessions.shrink_to(sessions.len() * 2);
+        log.sweep(now, account);
+        *sweeping = !(sessions.is_empty() && log.is_empty());
+        *sweeping
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Recovery {
-    /// Dynamic namespaces come and go; what they may keep together stays the same.
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let saved = state.sessions.values().map(|entry| match entry {
-            Entry::Live(_) => 0,
-            Entry::Saved(saved) => saved.bytes,
-        });
-        self.budget.sub(saved.sum::<usize>() + state.log.bytes());
     }
 }
 
@@ -482,48 +502,48 @@ impl fmt::Debug for Recovery {
 }
 
 impl State {
-    fn keep(&mut self, offset: u64, packet: &Encoded, selection: &Selection, budget: &Budget) {
+    fn keep(&mut self, event: Kept, selection: &Selection) {
         // Nobody is or was here who could come back.
         if !self.sessions.is_empty() {
-            self.log
-                .append(offset, Some(packet.clone()), selection, budget);
+            self.log.append(event, selection, &mut self.account);
         }
     }
 
-    fn save(&mut self, pid: Box<str>, saved: Saved, budget: &Budget) {
-        budget.add(saved.bytes);
-        self.log.make_room(budget);
-        if budget.is_exceeded() {
-            budget.sub(saved.bytes);
+    /// Keeps a socket in place of the connected one, if there is room for it.
+    fn save(&mut self, pid: &str, saved: Saved) {
+        self.account.add(saved.bytes);
+        self.log.make_room(&mut self.account);
+        if self.account.is_exceeded() {
+            self.account.sub(saved.bytes);
+            self.sessions.remove(pid);
             return;
         }
-        self.sessions.insert(pid, Entry::Saved(Box::new(saved)));
+        self.sessions
+            .insert(pid.into(), Entry::Saved(Box::new(saved)));
     }
 }
 
-impl Budget {
-    fn add(&self, bytes: usize) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn sub(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    fn is_exceeded(&self) -> bool {
-        self.used.load(Ordering::Relaxed) > self.options.max_bytes
+impl Entry {
+    fn claim(&mut self) -> Option<Box<Saved>> {
+        match std::mem::replace(self, Entry::Claimed) {
+            Entry::Saved(saved) => Some(saved),
+            other => {
+                *self = other;
+                None
+            }
+        }
     }
 }
 
 impl Saved {
     fn new(socket: &Socket, inner: &mut Inner, options: &ConnectionStateRecovery) -> Self {
-        let rooms = std::mem::take(&mut inner.joined);
+        let stays = std::mem::take(&mut inner.stays);
         let data = socket.raw_data();
-        let names = rooms.iter().map(|joined| ROOM + joined.room.len());
+        let names = stays.all().map(|(room, ..)| ROOM + room.len());
         Self {
             bytes: SESSION + names.sum::<usize>() + data.as_ref().map_or(0, |it| it.get().len()),
             sid: socket.room(),
-            rooms,
+            stays,
             data,
             start: inner.start,
             expires: Instant::now() + options.max_disconnection_duration,
@@ -531,48 +551,34 @@ impl Saved {
     }
 }
 
-impl Claim {
-    fn missed(&self, state: &State, recovery: &Recovery) -> Option<Vec<Encoded>> {
-        let saved = saved_of(self)?;
-        let offset = match &self.offset {
-            Some(text) => Some(recovery.offset(text)?),
-            None => None,
-        };
-        let log = &state.log;
-        log.missed(offset, saved.start, &saved.rooms, &recovery.budget)
-    }
-}
-
-fn saved_of(claim: &Claim) -> Option<&Saved> {
-    claim.saved.as_deref()
-}
-
 impl Drop for Claim {
     /// Whoever was refused, or gone before it was let in, may try again.
     fn drop(&mut self) {
-        let (Some(saved), Some(recovery)) = (self.saved.take(), self.recovery.upgrade()) else {
-            return;
-        };
-        let pid = std::mem::take(&mut self.pid);
-        recovery.state().save(pid, *saved, &recovery.budget);
+        if let Some(saved) = self.saved.take()
+            && let Some(recovery) = self.recovery.upgrade()
+        {
+            let pid = std::mem::take(&mut self.pid);
+            let mut state = recovery.state();
+            state.sessions.insert(pid, Entry::Saved(saved));
+        }
     }
 }
 
 impl Recoverable {
     /// A socket that has not been here before.
     pub(crate) fn new() -> Self {
-        Self::with("".into(), None)
+        Self::with(None)
     }
 
     fn claimed(claim: Claim) -> Self {
-        Self::with(claim.pid.clone(), Some(claim))
+        Self::with(Some(claim))
     }
 
-    fn with(pid: Box<str>, claim: Option<Claim>) -> Self {
+    fn with(claim: Option<Claim>) -> Self {
         Self(Mutex::new(Inner {
-            pid,
+            pid: Box::default(),
             start: 0,
-            joined: Vec::new(),
+            stays: Stays::default(),
             recovered: claim.is_some(),
             claim,
         }))
@@ -581,7 +587,7 @@ impl Recoverable {
     /// The id and the data that the socket had.
     pub(crate) fn before(&self) -> Option<(Room, Option<Box<RawValue>>)> {
         let inner = self.inner();
-        let saved = inner.claim.as_ref().and_then(saved_of)?;
+        let saved = inner.claim.as_ref()?.saved.as_deref()?;
         Some((saved.sid.clone(), saved.data.clone()))
     }
 
@@ -589,25 +595,14 @@ impl Recoverable {
         self.inner().recovered
     }
 
-    /// The socket joins a room, after all events up to this one.
-    pub(crate) fn join(&self, room: &Room, since: u64) {
-        let mut inner = self.inner();
-        if !inner.joined.iter().any(|joined| joined.room == *room) {
-            inner.joined.push(Joined {
-                room: room.clone(),
-                since,
-            });
-        }
-    }
-
-    pub(crate) fn leave(&self, room: &str) {
-        self.inner().joined.retain(|joined| *joined.room != *room);
-    }
-
     /// The socket will not be let in.
     pub(crate) fn refuse(&self) {
         let claim = self.inner().claim.take();
         drop(claim);
+    }
+
+    fn claimed_pid(&self) -> Option<Box<str>> {
+        self.inner().claim.as_ref().map(|claim| claim.pid.clone())
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -618,67 +613,110 @@ impl Recoverable {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner")
-            .field("joined", &self.joined)
+            .field("stays", &self.stays)
             .field("recovered", &self.recovered)
             .finish_non_exhaustive()
+    }
+}
+
+impl Order<'_> {
+    /// The socket joins rooms, after all events until now.
+    pub(crate) fn join(&mut self, rooms: &[Room]) {
+        let head = self.state.log.head();
+        rooms
+            .iter()
+            .for_each(|room| self.inner.stays.join(room, head));
+    }
+
+    /// The socket leaves a room: what is sent to the room from now on is not for it.
+    pub(crate) fn leave(&mut self, room: &str) {
+        let now = Moment {
+            at: self.state.log.head(),
+            time: Instant::now(),
+        };
+        let keep = self.state.account.budget.keep;
+        self.inner.stays.leave(room, now, keep);
     }
 }
 
 /// An event in the shapes that its recipients need.
 #[derive(Debug)]
 pub(crate) struct Packets {
-    with_offset: Encoded,
-    /// For sockets of protocol 4, if there are any.
+    new: Encoded,
+    /// For sockets of protocol 4, if it is another one and there are any.
     plain: Option<Encoded>,
 }
 
 impl Packets {
+    /// An event that is not kept. A client takes the last element of every event for an offset if
+    /// it is text, be it an argument or the name, so `null` comes behind it.
+    pub(crate) fn unkept<A: ToArgs + ?Sized>(
+        namespace: &Namespace,
+        event: &str,
+        args: &A,
+        compress: bool,
+    ) -> Result<Self, EncodeError> {
+        let args = Args::new(args)?;
+        let (codec, name) = (namespace.codec(), namespace.name());
+        let plain = codec.event(name, None, event, &args)?.compress(compress);
+        if !args.is_empty() && !args.json().ends_with('"') {
+            return Ok(Self {
+                new: plain,
+                plain: None,
+            });
+        }
+        let new = codec.event(name, None, event, &Followed(&args, &NULL))?;
+        Ok(Self {
+            new: new.compress(compress),
+            plain: Some(plain),
+        })
+    }
+
     pub(crate) fn of(&self, member: &Member) -> Encoded {
         let plain = self.plain.as_ref();
         let plain = plain.filter(|_| member.session.version() == Version::V3);
-        plain.unwrap_or(&self.with_offset).clone()
+        plain.unwrap_or(&self.new).clone()
     }
 
     pub(crate) fn new_clients(&self) -> Encoded {
-        self.with_offset.clone()
+        self.new.clone()
     }
 }
 
-/// Arguments, and an offset behind them.
-struct WithOffset<'a, A: ?Sized>(&'a A, &'a str);
+/// Arguments, and one more.
+struct Followed<'a, A: ?Sized, T: ?Sized>(&'a A, &'a T);
 
-impl<A: ToArgs + ?Sized> ToArgs for WithOffset<'_, A> {
+impl<A: ToArgs + ?Sized, T: Serialize + ?Sized> ToArgs for Followed<'_, A, T> {
     fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError> {
         self.0.write_args(out)?;
         out.push(self.1)
     }
 }
 
+/// A copy for the log: binary data may be a slice of something larger, and what is kept is counted.
+fn to_keep(packet: &Encoded) -> Encoded {
+    let attachments = packet.attachments();
+    if attachments.is_empty() {
+        return packet.clone();
+    }
+    let attachments = attachments.iter().map(|it| Bytes::copy_from_slice(it));
+    // Old clients are not recovered, so it need not be made ASCII.
+    Encoded::from_wire(packet.wire_text().cloned(), attachments.collect(), None)
+        .compress(packet.compresses())
+}
+
 /// Drops what is too old, until nothing is left.
-async fn sweep(recovery: Weak<Recovery>, keep: Duration) {
+async fn sweep(namespace: WeakNamespace, keep: Duration) {
     let pause = (keep / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
     loop {
         tokio::time::sleep(pause).await;
-        let Some(recovery) = recovery.upgrade() else {
+        let Some(namespace) = namespace.upgrade() else {
             return;
         };
-        let now = Instant::now();
-        let mut state = recovery.state();
-        let State { log, sessions, .. } = &mut *state;
-        sessions.retain(|_, entry| match entry {
-            Entry::Live(socket) => socket.is_alive(),
-            Entry::Saved(saved) => {
-                let keep = saved.expires >= now;
-                if !keep {
-                    recovery.budget.sub(saved.bytes);
-                }
-                keep
-            }
-        });
-        sessions.shrink_to(sessions.len() * 2);
-        log.sweep(now, &recovery.budget);
-        if sessions.is_empty() && log.is_empty() {
-            state.sweeping = false;
+        let goes_on = namespace.recovery().is_some_and(|it| it.sweep());
+        // Nobody can come back to it any more.
+        namespace.vacate();
+        if !goes_on {
             return;
         }
     }
@@ -690,6 +728,12 @@ fn new_pid() -> Box<str> {
         .as_str()
         .into()
 }
+
+/// JSON's `null`.
+const NULL: Option<()> = None;
+
+/// How many hexadecimal digits tell the offsets of one run of a server from those of others.
+const PREFIX: usize = 8;
 
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 

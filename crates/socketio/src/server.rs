@@ -825,12 +825,14 @@ impl Builder {
     /// they have missed, in order, before the answer to their CONNECT. Default: off.
     ///
     /// An event that the client may have to be sent again has one more argument, the offset; events
-    /// that are [volatile](Namespace::volatile) or ask for an acknowledgement are not sent again.
-    /// Old clients (1.x and 2.x) see no offsets and cannot be recovered. A client that
+    /// that are [volatile](Namespace::volatile), ask for an acknowledgement or are sent in a
+    /// middleware are not sent again. If such a one would end with text, or has no arguments, `null`
+    /// comes behind it: clients take any text at the end for an offset. Old clients (1.x and 2.x) see no offsets and cannot be recovered. A client that
     /// [was disconnected](crate::DisconnectReason::is_recoverable) on purpose, or left, is not.
     ///
     /// While this is on, the events of a namespace are sent one after the other, whichever thread
-    /// they come from.
+    /// they come from. What is [sent to a socket](Socket::emit) whose client is gone for the time
+    /// being is kept for it, and reaches it too if it has come back as another [`Socket`].
     ///
     /// ```
     /// use socketio::{ConnectionStateRecovery, SocketIo};
@@ -889,15 +891,15 @@ impl Builder {
     }
 
     /// Whether a [dynamic](SocketIo::of_dynamic) namespace is removed when its last socket has
-    /// left, or when a client was refused while nobody else was in it or about to join. Whoever
-    /// asks for its name after that makes a new one. Namespaces that have no parent are never
-    /// removed. Default: false, so it stays until its place is
-    /// [needed](Self::max_dynamic_namespaces).
+    /// left, or when a client was refused while nobody else was in it or about to join. With
+    /// [recovery](Self::connection_state_recovery), it stays as long as somebody may come back to
+    /// it, or until its place is [needed](Self::max_dynamic_namespaces). Whoever asks for its name
+    /// after that makes a new one. Namespaces that have no parent are never removed. Default:
+    /// false, so it stays until its place is needed.
     ///
     /// A [`Namespace`] that was removed reaches nobody any more. What was registered with it, and
     /// not with its parent, is gone; [`on_new_namespace`](SocketIo::on_new_namespace) is the place
-    /// to do it again. So is what was kept for clients that
-    /// [come back](Self::connection_state_recovery): the last one to leave gets a new session.
+    /// to do it again.
     #[doc(alias = "cleanupEmptyChildNamespaces")]
     pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
         self.options.cleanup_empty_child_namespaces = cleanup;

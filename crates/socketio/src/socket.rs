@@ -31,14 +31,15 @@ use crate::{
     namespace::Member,
     namespaces::Seat,
     outgoing,
-    recovery::Recoverable,
+    recovery::{Order, Packets, Recoverable},
     snapshot::Watched,
 };
 
 /// One client in one namespace. Cheap to clone; any task may use it at any time.
 ///
 /// It is *connected* from the moment that all middlewares have let it in until it is disconnected.
-/// After that it sends nothing and joins nothing; that is no error.
+/// After that it sends nothing and joins nothing; that is no error. (With
+/// [recovery](crate::Builder::connection_state_recovery), what it sends may be kept for its client.)
 #[derive(Clone)]
 pub struct Socket(Arc<Inner>);
 
@@ -224,7 +225,9 @@ impl Socket {
     /// Sends an event. A tuple stands for several arguments, `()` for none.
     ///
     /// Events leave in the order of the calls. If the socket is not connected any more nothing is
-    /// sent; in a middleware they leave before the client knows that it is connected.
+    /// sent, unless its client may come back or is
+    /// [back already](crate::Builder::connection_state_recovery); in a middleware they leave before
+    /// the client knows that it is connected.
     ///
     /// # Errors
     ///
@@ -289,6 +292,7 @@ impl Socket {
     pub fn join(&self, rooms: impl IntoRooms) {
         // Now, and not under a lock: the conversion may be the application's.
         let rooms: Vec<Room> = rooms.into_rooms().collect();
+        let mut order = self.order();
         let mut rare = self.rare();
         match self.state() {
             CONNECTING => {
@@ -300,27 +304,36 @@ impl Socket {
                 }
             }
             // Under the lock: a client of protocol 4 that comes back has the same id again.
-            CONNECTED => self.join_now(rooms),
+            CONNECTED => {
+                if let Some(order) = &mut order {
+                    order.join(&rooms);
+                }
+                self.namespace().registry().join(self.id(), rooms);
+            }
             _ => {}
         }
-        drop(rare);
+        drop((rare, order));
         self.namespace().tell_room_events();
     }
 
     /// Leaves a room.
     pub fn leave(&self, room: &str) {
+        let mut order = self.order();
         let mut rare = self.rare();
         match (self.state(), &mut *rare) {
             (CONNECTING, Some(rare)) => rare.rooms.retain(|early| **early != *room),
             (CONNECTED, _) => {
                 self.namespace().registry().leave(self.id(), room);
-                if let Some(recoverable) = self.recoverable() {
-                    recoverable.leave(room);
+                // What is sent to the socket alone is kept as of its own room.
+                if let Some(order) = &mut order
+                    && *room != *self.0.id
+                {
+                    order.leave(room);
                 }
             }
             _ => {}
         }
-        drop(rare);
+        drop((rare, order));
         self.namespace().tell_room_events();
     }
 
@@ -445,33 +458,32 @@ impl Socket {
     ) -> Result<bool, EmitError> {
         check_emit(event)?;
         let state = self.state();
-        if state > CONNECTED {
+        let namespace = self.namespace();
+        let recovery = self.recoverable().zip(namespace.recovery());
+        let may_be_kept = recovery.is_some() && !flags.way.volatile;
+        if state > CONNECTED && !may_be_kept {
             return Ok(false);
         }
         if flags.way.volatile && !self.conn().is_writable() {
             self.conn().skip_volatile();
             return Ok(false);
         }
-        let namespace = self.namespace();
-        let recovery = namespace
-            .recovery()
-            .filter(|_| state == CONNECTED && self.recoverable().is_some());
         let sent = match recovery {
-            None => {
-                let packet = namespace
-                    .codec()
-                    .event(namespace.name(), None, event, args)?
-                    .compress(flags.compress);
+            Some((recoverable, recovery)) if may_be_kept && state != CONNECTING => {
+                recovery.emit(self, recoverable, event, args, flags)?
+            }
+            _ => {
+                let packet = match recovery {
+                    Some(_) => {
+                        Packets::unkept(namespace, event, args, flags.compress)?.new_clients()
+                    }
+                    None => namespace
+                        .codec()
+                        .event(namespace.name(), None, event, args)?
+                        .compress(flags.compress),
+                };
                 flags.way.send(self.conn(), packet)
             }
-            Some(recovery) if flags.way.volatile => {
-                let mut sent = false;
-                recovery.volatile(namespace, event, args, flags.compress, |packets| {
-                    sent = flags.way.send(self.conn(), packets.new_clients());
-                })?;
-                sent
-            }
-            Some(recovery) => recovery.emit(self, event, args, flags)?,
         };
         if sent {
             outgoing::notify(self, event, args);
@@ -577,42 +589,38 @@ impl Socket {
         &self,
         connect: impl Fn(Option<&str>) -> Result<Encoded, EncodeError>,
     ) -> Result<(), EncodeError> {
-        if let (Some(recovery), Some(_)) = (self.namespace().recovery(), self.recoverable()) {
-            recovery.admit(self, connect)?;
-        } else {
-            self.conn().send_essential(connect(None)?);
-            self.enter(&[]);
+        match self.namespace().recovery() {
+            Some(recovery) => recovery.admit(self, connect)?,
+            None => {
+                self.conn().send_essential(connect(None)?);
+                self.enter(&[]);
+            }
         }
         self.namespace().tell_room_events();
         Ok(())
     }
 
-    /// From now on it is connected, in these rooms and in those that it joined before.
+    /// From now on it is connected, in these rooms and in those that it joined before, which are
+    /// returned.
     ///
     /// Order of locks, here and elsewhere: [recovery](crate::recovery::Recovery), what belongs to
     /// the state, a shard of the registry.
-    pub(crate) fn enter(&self, rooms: &[Room]) {
+    pub(crate) fn enter(&self, rooms: &[Room]) -> Vec<Room> {
         let mut rare = self.rare();
+        let early = rare.take().map(|rare| rare.rooms).unwrap_or_default();
         let registry = self.namespace().registry();
         registry.insert(self.0.id.clone(), Member::new(self));
-        if !rooms.is_empty() {
-            registry.join(self.id(), rooms.iter().cloned());
-        }
-        if let Some(rare) = rare.take() {
-            self.join_now(rare.rooms);
+        if rooms.len() + early.len() > 0 {
+            registry.join(self.id(), rooms.iter().chain(&early).cloned());
         }
         self.0.state.store(CONNECTED, Ordering::Release);
+        early
     }
 
-    fn join_now(&self, rooms: Vec<Room>) {
-        if let (Some(recoverable), Some(recovery)) =
-            (self.recoverable(), self.namespace().recovery())
-        {
-            for room in &rooms {
-                recoverable.join(room, recovery.head());
-            }
-        }
-        self.namespace().registry().join(self.id(), rooms);
+    /// The lock under which a socket that can be recovered joins and leaves rooms.
+    fn order(&self) -> Option<Order<'_>> {
+        let (recoverable, recovery) = self.recoverable().zip(self.namespace().recovery())?;
+        Some(recovery.order(recoverable))
     }
 
     /// A middleware has refused the client, or its connection is gone.
@@ -658,17 +666,14 @@ impl Socket {
         Some(kick)
     }
 
-    /// Why somebody else than its connection has disconnected it.
-    pub(crate) fn kick_reason(&self) -> DisconnectReason {
-        match self.state() {
-            TAKEN_OVER => DisconnectReason::TransportClose,
-            _ => DisconnectReason::ServerNamespaceDisconnect,
-        }
-    }
-
     /// Whether the server has disconnected the socket.
     pub(crate) fn is_kicked(&self) -> bool {
-        matches!(self.state(), KICKED | KICKED_OUT | TAKEN_OVER)
+        matches!(self.state(), KICKED | KICKED_OUT)
+    }
+
+    /// Whether its client has come back on another connection.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.state() == TAKEN_OVER
     }
 
     /// The socket's own handlers, if it has had any.
@@ -753,32 +758,30 @@ impl Socket {
             None => self.exit(state),
         };
         self.namespace().tell_room_events();
-        if left {
-            // Under no lock: this may be the end of the namespace.
-            self.namespace().leave_seat();
-        }
-        left
+        let Some(pending) = left else {
+            return false;
+        };
+        // Whoever waits for an answer hears that there will be none.
+        drop(pending);
+        self.namespace().leave_seat();
+        true
     }
 
-    fn exit(&self, state: u8) -> bool {
+    /// Gives those who wait for answers, or nothing if the socket was not connected.
+    fn exit(&self, state: u8) -> Option<HashMap<u64, Waiter>> {
         let mut rare = self.rare();
         let was =
             self.0
                 .state
                 .compare_exchange(CONNECTED, state, Ordering::AcqRel, Ordering::Acquire);
-        if was.is_err() {
-            return false;
-        }
+        was.ok()?;
         let left = self.leaves_rooms_behind().then(|| Rare {
             rooms: self.namespace().registry().rooms_of(self.id()),
             ..Rare::default()
         });
         self.namespace().registry().remove(self.id());
-        // Whoever waits for an answer hears that there will be none.
-        let pending = std::mem::replace(&mut *rare, left.map(Box::new));
-        drop(rare);
-        drop(pending);
-        true
+        let before = std::mem::replace(&mut *rare, left.map(Box::new));
+        Some(before.map(|it| it.pending_acks).unwrap_or_default())
     }
 
     /// The room of its own.

@@ -81,7 +81,8 @@ impl Client {
                     return false;
                 }
                 Stage::Open(socket) => {
-                    if socket.left(reason) {
+                    // What came before is handled, also if the client is back elsewhere already.
+                    if socket.left(reason) || socket.is_replaced() {
                         self.waiting.push(Item::Ended(Disconnect {
                             socket: socket.clone(),
                             reason,

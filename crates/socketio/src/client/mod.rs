@@ -111,6 +111,9 @@ impl Client {
                 && let Some(kick) = socket.poll_kicked(cx)
             {
                 kicked = kicked.max(Some(kick));
+                if kick == Kick::Replaced {
+                    continue;
+                }
                 let socket = socket.clone();
                 self.waiting.push(Item::Kicked(socket.clone()));
                 slot.stage = Stage::Kicked(Some(socket));
@@ -118,8 +121,8 @@ impl Client {
         }
         match kicked {
             Some(Kick::Connection) => self.kick_out(),
-            Some(Kick::Replaced) => self.replaced(),
-            Some(Kick::Socket) | None => {}
+            Some(Kick::Replaced) if !self.closed => self.replaced(),
+            Some(Kick::Replaced | Kick::Socket) | None => {}
         }
     }
 
@@ -366,7 +369,7 @@ impl Client {
                         // The last one to be forgotten.
                         self.slots.push(slot);
                     }
-                    let reason = socket.kick_reason();
+                    let reason = DisconnectReason::ServerNamespaceDisconnect;
                     self.run_disconnect(Disconnect::new(socket, reason), cx);
                 }
                 Some(Item::Ended(context)) => {

@@ -20,6 +20,7 @@ mod peer;
 mod races;
 mod random;
 mod recovery;
+mod recovery_races;
 mod removal;
 mod reports;
 mod sizes;

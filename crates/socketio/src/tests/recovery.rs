@@ -1,28 +1,39 @@
 //! Connection state recovery.
 
-use std::time::Duration;
+use std::{
+    future::Future as _,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
-use engineio::CloseReason;
+use engineio::{CloseReason, Encoded};
+use futures_util::Stream as _;
 use serde_json::Value;
 use socketio_adapter::MemoryAdapter;
+use tokio::sync::Semaphore;
 
 use super::peer::{Log, Peer, server_with};
 use crate::{
-    ConnectError, ConnectionStateRecovery, DisconnectReason, Socket, SocketIo, handler::State,
+    ConnectError, ConnectionStateRecovery, DisconnectReason, Socket, SocketIo,
+    handler::{Data, State},
+    namespace::Member,
+    recovery::Packets,
 };
 
 /// What a client knows of its session.
 #[derive(Clone, Debug)]
-struct Session {
-    sid: String,
-    pid: String,
-    offset: Option<String>,
+pub(super) struct Session {
+    pub(super) sid: String,
+    pub(super) pid: String,
+    pub(super) offset: Option<String>,
 }
 
 impl Session {
     /// From the packets that a client gets when it connects.
-    fn of(packets: &[String]) -> Self {
-        let connect = packets.last().unwrap();
+    pub(super) fn of(packets: &[String]) -> Self {
+        let connect = packets.iter().find(|it| it.starts_with('0')).unwrap();
         let json: Value = serde_json::from_str(connect.strip_prefix('0').expect(connect)).unwrap();
         let text = |name: &str| json[name].as_str().expect(connect).to_owned();
         Self {
@@ -33,14 +44,15 @@ impl Session {
     }
 
     /// Reads events as the official client does, and remembers their offset.
-    fn read(&mut self, packets: &[String]) -> Vec<String> {
+    pub(super) fn read(&mut self, packets: &[String]) -> Vec<String> {
         let mut events = Vec::new();
         for packet in packets {
             let Some(json) = packet.strip_prefix('2') else {
                 continue;
             };
             let mut array: Vec<Value> = serde_json::from_str(json).unwrap();
-            if let Some(Value::String(offset)) = array.last().filter(|_| array.len() > 1) {
+            // The name too, if there is nothing behind it.
+            if let Some(Value::String(offset)) = array.last() {
                 self.offset = Some(offset.clone());
                 array.pop();
             }
@@ -71,7 +83,7 @@ async fn connect(io: &SocketIo) -> (Peer, Session) {
 }
 
 /// A client that comes back, and what it has missed.
-async fn reconnect(io: &SocketIo, session: &mut Session) -> (Peer, Vec<String>, bool) {
+pub(super) async fn reconnect(io: &SocketIo, session: &mut Session) -> (Peer, Vec<String>, bool) {
     let mut peer = Peer::open(io).await;
     peer.send(&session.connect());
     let packets = peer.received();
@@ -80,9 +92,8 @@ async fn reconnect(io: &SocketIo, session: &mut Session) -> (Peer, Vec<String>, 
     assert_eq!(recovered, after.sid == session.sid);
     assert_eq!(recovered, peer.socket().recovered());
     let missed = session.read(&packets);
-    if !recovered {
-        *session = after;
-    }
+    // It does not forget the offset of the session before.
+    (session.sid, session.pid) = (after.sid, after.pid);
     (peer, missed, recovered)
 }
 
@@ -363,25 +374,6 @@ async fn a_session_is_kept_as_long_as_said_and_its_memory_comes_back() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_removed_gives_back_what_it_kept() {
-    let (io, _) = server_with(|builder| {
-        builder
-            .connection_state_recovery(ConnectionStateRecovery::new())
-            .cleanup_empty_child_namespaces(true)
-    });
-    io.of_dynamic("/room/{id}");
-    let main = io.of("/");
-    let recovery = main.recovery().unwrap();
-    let mut peer = Peer::open(&io).await;
-    peer.send("0/room/1,");
-    io.of("/room/1").emit("kept", &"for a while").unwrap();
-    assert!(recovery.budget().used() > 0);
-    lose(peer);
-    assert!(io.namespace("/room/1").is_none());
-    assert_eq!(recovery.budget().used(), 0);
-}
-
-#[tokio::test]
 async fn who_missed_more_than_is_kept_gets_a_new_session() {
     let options = ConnectionStateRecovery::new().max_room_bytes(2_000);
     let (io, _) = server(options);
@@ -412,14 +404,25 @@ async fn all_that_is_kept_is_bounded() {
     let (peer, mut session) = connect(&io).await;
     lose(peer);
     for number in 0..1000 {
-        io.to(format!("room {number}"))
+        io.to(format!("room {}", number % 20))
             .emit("x", &"y".repeat(100))
             .unwrap();
         assert!(recovery.budget().used() <= 20_000);
     }
     // None of them was for this socket.
-    let (_peer, missed, recovered) = reconnect(&io, &mut session).await;
+    let (peer, missed, recovered) = reconnect(&io, &mut session).await;
     assert!(recovered && missed.is_empty());
+    lose(peer);
+    for number in 0..10_000 {
+        io.to(format!("room {number}")).emit("x", &()).unwrap();
+        assert!(recovery.budget().used() <= 20_000);
+    }
+    // Where so many were lost is not remembered for ever.
+    let (peer, missed, recovered) = reconnect(&io, &mut session).await;
+    assert!(!recovered && missed.is_empty());
+    lose(peer);
+    let (_peer, _, recovered) = reconnect(&io, &mut session).await;
+    assert!(recovered);
     for _ in 0..200 {
         let (peer, _) = connect(&io).await;
         peer.socket().set_data(&"z".repeat(1000)).unwrap();
@@ -428,23 +431,41 @@ async fn all_that_is_kept_is_bounded() {
     }
 }
 
-/// A client takes the last argument of any event for an offset if it is text.
+/// A client takes the last element of any event for an offset if it is text, the name too.
 #[tokio::test]
-async fn a_volatile_event_that_ends_with_text_does_not_spoil_the_offset() {
+async fn an_event_that_is_not_kept_does_not_spoil_the_offset() {
     let (io, _) = server(ConnectionStateRecovery::new());
-    let (mut peer, mut session) = connect(&io).await;
-    io.emit("a", &1).unwrap();
-    session.read(&peer.received());
-    // What the client of a writable session would have got.
+    io.middleware(async |socket: Socket| {
+        socket.emit("welcome", &"text").unwrap();
+        Ok::<_, ConnectError>(())
+    });
+    let (peer, mut session) = connect(&io).await;
+    let mut old = Peer::open_old(&io, "").await;
+    assert_eq!(old.received(), [r#"2["welcome","text"]"#, "0"]);
+    assert_eq!(session.offset, None);
+    // What clients of writable sessions get.
     let main = io.of("/");
-    let mut packet = None;
-    let recovery = main.recovery().unwrap();
-    let send = |packets: &crate::recovery::Packets| packet = Some(packets.new_clients());
-    recovery
-        .volatile(&main, "tick", &"text", true, send)
-        .unwrap();
-    let packet = packet.unwrap().wire_text().unwrap()[1..].to_owned();
-    assert_eq!(session.read(&[packet]), [r#"["tick","text"]"#]);
+    let ticks = [
+        Packets::unkept(&main, "tick", &"text", true).unwrap(),
+        Packets::unkept(&main, "tick", &(), true).unwrap(),
+        Packets::unkept(&main, "tick", &("text", 1), true).unwrap(),
+    ];
+    let member = Member::new(&old.socket());
+    let text = |packet: Encoded| packet.wire_text().unwrap()[1..].to_owned();
+    let new: Vec<_> = ticks.iter().map(|it| text(it.new_clients())).collect();
+    let plain = ticks.each_ref().map(|it| text(it.of(&member)));
+    assert_eq!(
+        plain,
+        [
+            r#"2["tick","text"]"#,
+            r#"2["tick"]"#,
+            r#"2["tick","text",1]"#
+        ]
+    );
+    session.read(&new);
+    assert_eq!(new[..2], [r#"2["tick","text",null]"#, r#"2["tick",null]"#]);
+    assert_eq!(new[2], plain[2]);
+    assert_eq!(session.offset, None);
     lose(peer);
     io.emit("b", &2).unwrap();
     let (_peer, missed, recovered) = reconnect(&io, &mut session).await;
@@ -481,4 +502,310 @@ async fn what_other_servers_sent_meanwhile_comes_back_too() {
     let (_peer, missed, recovered) = reconnect(&there, &mut session).await;
     assert!(!recovered);
     assert!(missed.is_empty());
+}
+
+/// Nobody else is connected, and still it is not as if nobody could come back.
+#[tokio::test]
+async fn what_is_sent_while_a_client_is_in_middleware_is_not_lost() {
+    let gate = Arc::new(Semaphore::new(1));
+    let options = ConnectionStateRecovery::new().skip_middlewares(false);
+    let (io, _) = server_with(|builder| {
+        let builder = builder.state(gate.clone());
+        builder.connection_state_recovery(options)
+    });
+    io.middleware(async |State(gate): State<Arc<Semaphore>>| {
+        gate.acquire().await.unwrap().forget();
+        Ok::<_, ConnectError>(())
+    });
+    let (peer, mut session) = connect(&io).await;
+    lose(peer);
+    io.emit("a", &1).unwrap();
+    let mut peer = Peer::open(&io).await;
+    peer.send(&session.connect());
+    io.emit("a", &2).unwrap();
+    gate.add_permits(1);
+    peer.settle().await;
+    io.emit("a", &3).unwrap();
+    assert!(peer.socket().recovered());
+    let missed = session.read(&peer.received());
+    assert_eq!(missed, [r#"["a",1]"#, r#"["a",2]"#, r#"["a",3]"#]);
+}
+
+/// What it has missed may be too old to be kept by then.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_in_middleware_for_too_long_gets_a_new_session() {
+    let options = ConnectionStateRecovery::new().skip_middlewares(false);
+    let options = options.max_disconnection_duration(Duration::from_secs(60));
+    let (io, _) = server_with(|builder| {
+        let builder = builder.connect_timeout(Duration::from_secs(1000));
+        builder.connection_state_recovery(options)
+    });
+    io.middleware(async |socket: Socket| {
+        if socket.recovered() {
+            tokio::time::sleep(Duration::from_secs(300)).await;
+        }
+        Ok::<_, ConnectError>(())
+    });
+    let (peer, session) = connect(&io).await;
+    lose(peer);
+    io.emit("a", &1).unwrap();
+    let mut peer = Peer::open(&io).await;
+    peer.send(&session.connect());
+    tokio::time::sleep(Duration::from_secs(301)).await;
+    peer.settle().await;
+    let packets = peer.received();
+    assert_eq!(packets.len(), 1, "{packets:?}");
+    assert_ne!(Session::of(&packets).pid, session.pid);
+    assert!(!peer.socket().recovered());
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_rooms_changed_is_sent_again() {
+    let (io, _) = server(ConnectionStateRecovery::new());
+    let (mut peer, mut session) = connect(&io).await;
+    let socket = peer.socket();
+    socket.join(["left", "excepted"]);
+    io.emit("seen", &0).unwrap();
+    session.read(&peer.received());
+    io.to("left").emit("left", &1).unwrap();
+    io.to("joined").emit("joined", &2).unwrap();
+    io.except("excepted").emit("excepted", &3).unwrap();
+    io.except("joined").emit("all", &4).unwrap();
+    socket.leave("left");
+    socket.leave("excepted");
+    socket.join("joined");
+    io.to("left").emit("left", &5).unwrap();
+    io.except("joined").emit("all", &6).unwrap();
+    socket.join("left");
+    io.to("left").emit("left", &7).unwrap();
+    let live = session.clone().read(&peer.received());
+    assert_eq!(live, [r#"["left",1]"#, r#"["all",4]"#, r#"["left",7]"#]);
+    // None of it has arrived.
+    lose(peer);
+    let (_peer, missed, recovered) = reconnect(&io, &mut session).await;
+    assert!(recovered);
+    assert_eq!(missed, live);
+}
+
+#[tokio::test]
+async fn who_left_more_rooms_than_are_remembered_gets_a_new_session() {
+    let (io, _) = server(ConnectionStateRecovery::new());
+    let (mut peer, mut session) = connect(&io).await;
+    let socket = peer.socket();
+    for number in 0..300 {
+        let room = format!("room {number}");
+        socket.join(&room);
+        io.to(&room).emit("a", &number).unwrap();
+        socket.leave(&room);
+    }
+    let packets = peer.received();
+    session.read(&packets[..200]);
+    let mut late = session.clone();
+    session.read(&packets[200..]);
+    lose(peer);
+    let (peer, missed, recovered) = reconnect(&io, &mut session).await;
+    assert!(recovered && missed.is_empty());
+    lose(peer);
+    let (peer, missed, recovered) = reconnect(&io, &mut late).await;
+    assert!(recovered);
+    assert_eq!(missed.len(), 100);
+    lose(peer);
+    late.offset = None;
+    let (_peer, missed, recovered) = reconnect(&io, &mut late).await;
+    assert!(!recovered && missed.is_empty());
+}
+
+/// As with the official server: there it is a broadcast to the room of the socket.
+#[tokio::test]
+async fn what_is_sent_to_a_socket_that_is_gone_for_the_time_being_is_kept() {
+    let (io, _) = server(ConnectionStateRecovery::new());
+    let (peer, mut session) = connect(&io).await;
+    let first = peer.socket();
+    lose(peer);
+    first.emit("a", &1).unwrap();
+    assert!(!first.volatile().emit("a", &2).unwrap());
+    let (mut peer, missed, recovered) = reconnect(&io, &mut session).await;
+    assert!(recovered);
+    assert_eq!(missed, [r#"["a",1]"#]);
+    // The handlers of the first connection may still be at work.
+    assert!(first.volatile().compress(false).emit("a", &3).is_ok());
+    first.emit("a", &4).unwrap();
+    assert_eq!(session.read(&peer.received()), [r#"["a",4]"#]);
+    peer.socket().disconnect();
+    peer.turn();
+    peer.received();
+    first.emit("a", &5).unwrap();
+    peer.send("0");
+    assert_eq!(peer.received().len(), 1);
+}
+
+#[tokio::test]
+async fn an_offset_of_another_server_is_older_than_the_session() {
+    let (io, _) = server(ConnectionStateRecovery::new());
+    let (before, _) = server(ConnectionStateRecovery::new());
+    let (mut peer, mut session) = connect(&before).await;
+    before.emit("a", &1).unwrap();
+    session.read(&peer.received());
+    let (peer, missed, recovered) = reconnect(&io, &mut session).await;
+    assert!(!recovered && missed.is_empty());
+    assert!(session.offset.is_some());
+    lose(peer);
+    io.emit("a", &2).unwrap();
+    let (_peer, missed, recovered) = reconnect(&io, &mut session).await;
+    assert!(recovered);
+    assert_eq!(missed, [r#"["a",2]"#]);
+}
+
+#[tokio::test]
+async fn an_event_that_was_received_and_then_dropped_for_its_size_does_not_bring_back_others() {
+    let options = ConnectionStateRecovery::new().max_room_bytes(2_000);
+    let (io, _) = server(options);
+    let (mut peer, mut session) = connect(&io).await;
+    peer.socket().join(["busy", "quiet"]);
+    io.to("quiet").emit("quiet", &1).unwrap();
+    io.to("busy").emit("busy", &2).unwrap();
+    assert_eq!(session.read(&peer.received()).len(), 2);
+    peer.socket().leave("busy");
+    lose(peer);
+    for _ in 0..10 {
+        io.to("busy").emit("busy", &"x".repeat(500)).unwrap();
+    }
+    io.to("quiet").emit("quiet", &3).unwrap();
+    let (_peer, missed, _) = reconnect(&io, &mut session).await;
+    let expected: &[&str] = &[r#"["quiet",3]"#];
+    assert_eq!(missed, expected);
+}
+
+/// As when its connection had closed before it came back.
+#[tokio::test]
+async fn what_a_client_sent_before_it_came_back_is_handled() {
+    let gate = Arc::new(Semaphore::new(0));
+    let options = ConnectionStateRecovery::new();
+    let (io, log) = server_with(|builder| {
+        let builder = builder.state(gate.clone()).max_in_flight(1);
+        builder.connection_state_recovery(options)
+    });
+    io.on(
+        "e",
+        async |State(gate): State<Arc<Semaphore>>, State(log): State<Log>, Data(n): Data<u8>| {
+            gate.acquire().await.unwrap().forget();
+            log.push(n);
+        },
+    );
+    io.on_disconnect(async |State(log): State<Log>, reason: DisconnectReason| {
+        log.push(reason);
+    });
+    let (mut old, mut session) = connect(&io).await;
+    for number in 0..3 {
+        old.send(&format!(r#"2["e",{number}]"#));
+    }
+    let (_new, _, recovered) = reconnect(&io, &mut session).await;
+    assert!(recovered);
+    old.turn();
+    assert!(old.is_closed());
+    gate.add_permits(3);
+    old.settle().await;
+    assert_eq!(log.take(), ["0", "1", "2", "transport close"]);
+    assert!(old.turn());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_to_which_somebody_may_come_back_is_not_removed() {
+    let options = ConnectionStateRecovery::new();
+    let options = options.max_disconnection_duration(Duration::from_secs(60));
+    let (io, _) = server_with(|builder| {
+        let builder = builder.connection_state_recovery(options);
+        builder.cleanup_empty_child_namespaces(true)
+    });
+    let parent = io.of_dynamic("/room/{id}");
+    let names = || parent.children().len();
+    let join = async |auth: &str| {
+        let mut peer = Peer::open(&io).await;
+        peer.send(&format!("0/room/1,{auth}"));
+        peer.settle().await;
+        let packets = peer.received();
+        let packets = packets.iter().map(|it| it.replacen("/room/1,", "", 1));
+        (peer, packets.collect::<Vec<_>>())
+    };
+    let (peer, packets) = join("").await;
+    let session = Session::of(&packets);
+    lose(peer);
+    assert_eq!(names(), 1);
+    parent.emit("missed", &1).unwrap();
+    let (mut peer, packets) = join(&session.connect()[1..]).await;
+    assert_eq!(packets.len(), 2, "{packets:?}");
+    assert_eq!(Session::of(&packets).pid, session.pid);
+    lose(peer);
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(names(), 0);
+    // Who leaves for good does not come back.
+    (peer, _) = join("").await;
+    assert_eq!(names(), 1);
+    peer.send("1/room/1,");
+    assert_eq!(names(), 0);
+    // Its place may be needed before.
+    (peer, _) = join("").await;
+    lose(peer);
+    assert_eq!(names(), 1);
+}
+
+#[tokio::test]
+async fn what_a_namespace_has_kept_is_given_back_with_it() {
+    let (io, _) = server_with(|builder| {
+        let builder = builder.connection_state_recovery(ConnectionStateRecovery::new());
+        builder.max_dynamic_namespaces(1)
+    });
+    io.of_dynamic("/room/{id}");
+    let main = io.of("/");
+    let budget = main.recovery().unwrap().budget();
+    for round in 0..3 {
+        let name = format!("/room/{round}");
+        let mut peer = Peer::open(&io).await;
+        peer.send(&format!("0{name},"));
+        peer.settle().await;
+        io.of(&name).emit("e", &1).unwrap();
+        assert_eq!(peer.received().len(), 2);
+        lose(peer);
+        let used = budget.used();
+        assert!((500..1500).contains(&used), "{used}");
+    }
+}
+
+/// It may be the waker of anything.
+#[tokio::test]
+async fn who_waits_for_an_answer_is_woken_without_a_lock() {
+    struct Sender(SocketIo, Log);
+
+    impl Wake for Sender {
+        fn wake(self: Arc<Self>) {
+            self.0.emit("woken", &()).unwrap();
+            self.1.push("woken");
+        }
+    }
+
+    let (io, log) = server(ConnectionStateRecovery::new());
+    let (peer, _) = connect(&io).await;
+    let answer = peer.socket().emit_with_ack::<u8>("?", &());
+    let answers = io.emit_with_ack::<u8>("?", &());
+    let (mut answer, mut answers) = (pin!(answer), pin!(answers));
+    let waker = Waker::from(Arc::new(Sender(io.clone(), log.clone())));
+    let mut cx = Context::from_waker(&waker);
+    assert!(answer.as_mut().poll(&mut cx).is_pending());
+    assert!(answers.as_mut().poll_next(&mut cx).is_pending());
+    lose(peer);
+    assert!(!log.take().is_empty());
+}
+
+#[tokio::test]
+async fn the_room_of_a_socket_is_its_own_after_it_came_back() {
+    let (io, _) = server(ConnectionStateRecovery::new());
+    let (peer, mut session) = connect(&io).await;
+    let id = session.sid.clone();
+    peer.socket().leave(&id);
+    lose(peer);
+    io.to(&id).emit("a", &1).unwrap();
+    let (mut peer, missed, _) = reconnect(&io, &mut session).await;
+    assert_eq!(missed, [r#"["a",1]"#]);
+    io.to(&id).emit("a", &2).unwrap();
+    assert_eq!(session.read(&peer.received()), [r#"["a",2]"#]);
 }
