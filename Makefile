@@ -2,12 +2,12 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit doc layers msrv conformance soak
+.PHONY: run test setup format clippy unit doc layers parity msrv conformance soak
 
 run:
 	cargo run --release -p chat-server
 
-test: setup format clippy unit doc layers msrv conformance
+test: setup format clippy unit doc layers parity msrv conformance
 	@echo 'make test: all green'
 
 # Installs what is missing, or says what to install.
@@ -30,6 +30,10 @@ doc:
 layers:
 	.ci/layers
 
+# The official server's own tests: each is one of ours, or there is a reason.
+parity:
+	.ci/parity
+
 # The minimum Rust version.
 msrv:
 	.ci/msrv
@@ -40,4 +44,4 @@ conformance:
 
 # Clients come and go, and the memory is what it was before; no part of `test`.
 soak:
-	cargo run --release --locked --manifest-path conformance/soak/Cargo.toml
+	cargo run --release --manifest-path conformance/soak/Cargo.toml

@@ -3,17 +3,31 @@ import { parseArgs } from "node:util";
 import { runBrowser } from "./browser/chat.mjs";
 import { runClients, withServers } from "./clients/clients.mjs";
 import { markdown, writeTable } from "./clients/matrix.mjs";
+import { runFeatures } from "./features/features.mjs";
 import { Report, summarize } from "./lib/report.mjs";
 import { binaries, withServer } from "./lib/server.mjs";
+import { runClientSuite } from "./suites/client.mjs";
 import { runSuite, suiteNames } from "./suites/suites.mjs";
+
+const names = [...suiteNames, "client-suite", "clients", "features", "browser"];
+
+/** The server of every suite that has one of its own. */
+const SERVERS = {
+  "client-suite": "client-suite-server",
+  features: "client-suite-server",
+  browser: "chat-server",
+};
+
+const serverOf = (name) => SERVERS[name] ?? "conformance-server";
 
 const USAGE = `usage: conformance/run [SUITE…] [OPTIONS]
 
-suites: ${[...suiteNames, "clients", "browser"].join(", ")}; all without
+suites: ${names.join(", ")}; all without
 
-  --suites DIR   the official suites, laid out as docs/ of github.com/socketio/socket.io
+  --suites DIR   the official suites: docs/ of github.com/socketio/socket.io, with packages/ beside it
+                 for client-suite
                  [env: SOCKETIO_SUITES] [default: a clone of the pinned commit]
-  --url URL      a conformance server that runs already (for all suites but browser)
+  --url URL      a conformance server that runs already (not for client-suite, features, browser)
   --repeat N     runs everything N times in a row
   --only PART    of the clients, only the cells whose name contains PART; may be given again
   --table FILE   puts the clients' results between the markers in FILE; may be given again`;
@@ -30,8 +44,7 @@ const OPTIONS = {
 function read() {
   try {
     const { values, positionals } = parseArgs({ options: OPTIONS, allowPositionals: true });
-    const all = [...suiteNames, "clients", "browser"];
-    const unknown = positionals.filter((name) => !all.includes(name));
+    const unknown = positionals.filter((name) => !names.includes(name));
     if (unknown.length) {
       throw new Error(`no suite is called ${unknown.join(", ")}`);
     }
@@ -41,7 +54,7 @@ function read() {
     if (values.only && values.table.length) {
       throw new Error("--table wants all cells");
     }
-    return { ...values, repeat: Number(values.repeat), chosen: positionals.length ? positionals : all };
+    return { ...values, repeat: Number(values.repeat), chosen: positionals.length ? positionals : names };
   } catch (error) {
     console.error(`${error.message}\n\n${USAGE}`);
     process.exit(2);
@@ -49,17 +62,23 @@ function read() {
 }
 
 async function runOnce(name, report, options, built) {
+  const binary = built[serverOf(name)];
   if (name === "browser") {
-    return runBrowser({ report, binary: built["chat-server"] });
+    return runBrowser({ report, binary });
+  }
+  if (name === "features") {
+    return runFeatures({ report, binary });
+  }
+  if (name === "client-suite") {
+    return withServer(binary, [], (url) => runClientSuite({ report, url, suites: options.suites }));
   }
   const { url, only, suites } = options;
-  const server = built["conformance-server"];
   if (name !== "clients") {
     const run = (url) => runSuite(name, { report, url, suites });
-    return url ? run(url) : withServer(server, [], run);
+    return url ? run(url) : withServer(binary, [], run);
   }
   const run = (urls) => runClients({ report, urls, only });
-  const results = await (url ? run({ default: url }) : withServers(server, run));
+  const results = await (url ? run({ default: url }) : withServers(binary, run));
   const table = markdown(results);
   console.log(`\n${table}\n`);
   options.table.forEach((file) => writeTable(file, table));
@@ -70,9 +89,7 @@ if (options.help) {
   console.log(USAGE);
   process.exit();
 }
-const needed = new Set(
-  options.chosen.map((name) => (name === "browser" ? "chat-server" : "conformance-server")),
-);
+const needed = new Set(options.chosen.map(serverOf));
 if (options.url) {
   needed.delete("conformance-server");
 }

@@ -6,6 +6,9 @@ import { run } from "../lib/process.mjs";
 const REPOSITORY = "https://github.com/socketio/socket.io";
 const COMMIT = "d2d753fed4435015c2d83fe62e676b44e07fa3f7";
 
+/** What of the repository is needed. */
+const FOLDERS = ["docs", "packages/socket.io-client/test"];
+
 export const HOW_TO_GET = `clone ${REPOSITORY}, check out ${COMMIT.slice(0, 8)} and name its docs folder: conformance/run --suites DIR, or SOCKETIO_SUITES=DIR`;
 
 /** One attempt for all suites. */
@@ -19,11 +22,20 @@ export async function suitesFolder(given = process.env.SOCKETIO_SUITES) {
     }
     return path.resolve(given);
   }
-  cloned ??= clone(path.join(cache, "suites", COMMIT));
+  cloned ??= clone(path.join(cache, "official", COMMIT));
   return path.join(await cloned, "docs");
 }
 
-/** Gets the folder `docs` of the one commit, unless an earlier run did. */
+/** The official JavaScript client's own tests, which lie beside it. Throws where there are none. */
+export async function clientTestsFolder(given) {
+  const folder = path.join(await suitesFolder(given), "..", "packages", "socket.io-client", "test");
+  if (!existsSync(folder)) {
+    throw new Error(`${folder} does not exist`);
+  }
+  return folder;
+}
+
+/** Gets the folders of the one commit, unless an earlier run did. */
 async function clone(folder) {
   if (existsSync(folder)) {
     return folder;
@@ -40,7 +52,7 @@ async function clone(folder) {
   };
   await git("init", "--quiet");
   await git("remote", "add", "origin", REPOSITORY);
-  await git("sparse-checkout", "set", "docs");
+  await git("sparse-checkout", "set", ...FOLDERS);
   await git("fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", COMMIT);
   await git("checkout", "--quiet", COMMIT);
   renameSync(unfinished, folder);

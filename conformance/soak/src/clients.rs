@@ -36,6 +36,7 @@ cycles![
     upgrade_of_version_3,
     upgrade_abandoned,
     namespaces_joined_and_left,
+    namespaces_that_come_and_go,
     refused_by_a_middleware,
 ];
 
@@ -100,10 +101,9 @@ async fn websocket_of_version_3(addr: SocketAddr, number: usize) {
 /// Acknowledgements are owed and a handler is at work.
 async fn websocket_broken_off(addr: SocketAddr, number: usize) {
     let mut ws = joined_by_websocket(addr, number).await;
-    for _ in 0..3 {
-        ws.text(r#"42["ask"]"#).await;
+    for event in ["ask", "ask", "ask all", "slow"] {
+        ws.text(&format!(r#"42["{event}"]"#)).await;
     }
-    ws.text(r#"42["slow"]"#).await;
     until_frame(&mut ws, "question").await;
 }
 
@@ -171,6 +171,24 @@ async fn namespaces_joined_and_left(addr: SocketAddr, number: usize) {
     }
     ws.text("40/unknown,").await;
     until_frame(&mut ws, "44/unknown,").await;
+    ws.close(None).await;
+    until_closed(&mut ws).await;
+}
+
+/// Each is made for this client alone; the last goes with the connection.
+async fn namespaces_that_come_and_go(addr: SocketAddr, number: usize) {
+    let mut ws = joined_by_websocket(addr, number).await;
+    for turn in 0..3 {
+        let name = format!("/made/{number}-{turn}");
+        ws.text(&format!("40{name},")).await;
+        until_frame(&mut ws, &format!("40{name},")).await;
+        ws.text(&format!(r#"42{name},["rooms","{number}"]"#)).await;
+        ws.text(&format!(r#"42{name},1["echo","hello"]"#)).await;
+        until_frame(&mut ws, &format!(r#"43{name},1["hello"]"#)).await;
+        if turn < 2 {
+            ws.text(&format!("41{name},")).await;
+        }
+    }
     ws.close(None).await;
     until_closed(&mut ws).await;
 }

@@ -22,7 +22,10 @@ use std::{
 
 use clients::CYCLES;
 use heap::{Counting, Live};
-use socketio::{Args, ConnectError, DisconnectReason, Namespace, Socket, SocketIo, handler::Data};
+use socketio::{
+    Args, ConnectError, DisconnectReason, EmitError, Namespace, ParentNamespace, Socket, SocketIo,
+    handler::Data,
+};
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -91,6 +94,8 @@ async fn main() -> ExitCode {
 
 struct Soak {
     io: SocketIo,
+    /// Whose children clients bring into being.
+    made: ParentNamespace,
     port: u16,
     /// Tasks without a client.
     tasks: usize,
@@ -101,6 +106,7 @@ impl Soak {
         let short = Duration::from_millis(400);
         let io = SocketIo::builder()
             .connect_timeout(short)
+            .cleanup_empty_child_namespaces(true)
             .engine(|config| {
                 config
                     .ping_interval(short)
@@ -112,6 +118,8 @@ impl Soak {
         for name in ["/", "/chat"] {
             application(&io.of(name));
         }
+        let made = io.of_dynamic("/made/{name}");
+        made.on("rooms", rooms).on("echo", async |args: Args| args);
         io.on_error(|_| {});
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await;
         let listener = listener.expect("a port");
@@ -120,6 +128,7 @@ impl Soak {
         sleep(Duration::from_millis(10)).await;
         Self {
             io,
+            made,
             port,
             tasks: tasks(),
         }
@@ -143,7 +152,9 @@ impl Soak {
             ended.expect("no panic");
         }
         let gone = async {
-            while self.sessions() + self.sockets() > 0 || tasks() > self.tasks {
+            while self.sessions() + self.sockets() + self.made.children().len() > 0
+                || tasks() > self.tasks
+            {
                 sleep(Duration::from_millis(10)).await;
             }
         };
@@ -180,7 +191,9 @@ impl Soak {
     }
 
     fn sockets(&self) -> usize {
-        self.io.of("/").len() + self.io.of("/chat").len()
+        let made = self.made.children();
+        let namespaces = [self.io.of("/"), self.io.of("/chat")];
+        namespaces.iter().chain(&made).map(Namespace::len).sum()
     }
 }
 
@@ -200,24 +213,28 @@ fn application(namespace: &Namespace) {
             async {}
         });
     });
-    namespace.on("rooms", async |socket: Socket, Data(own): Data<String>| {
-        socket.join(["all".into(), format!("room {own}")]);
-        socket.to("all").emit("joined", &own)?;
-        socket
-            .namespace()
-            .to(format!("room {own}"))
-            .emit("welcome", &())
-    });
+    namespace.on("rooms", rooms);
     namespace.on("echo", async |args: Args| args);
     // Nobody answers.
     namespace.on("ask", async |socket: Socket| {
         let _ = socket.emit_with_ack::<()>("question", &()).await;
+    });
+    namespace.on("ask all", async |socket: Socket, Data(()): Data<()>| {
+        let everybody = socket.namespace().timeout(Duration::from_millis(50));
+        let _ = everybody.emit_with_ack::<()>("question", &()).await;
     });
     namespace.on("slow", async || sleep(Duration::from_millis(100)).await);
     namespace.on("kick", async |socket: Socket| socket.disconnect_all());
     namespace.on_disconnect(async |socket: Socket, _: DisconnectReason| {
         socket.broadcast().emit("left", &socket.id())
     });
+}
+
+async fn rooms(socket: Socket, Data(own): Data<String>) -> Result<(), EmitError> {
+    socket.join(["all".into(), format!("room {own}")]);
+    socket.to("all").emit("joined", &own)?;
+    let room = socket.namespace().to(format!("room {own}"));
+    room.emit("welcome", &())
 }
 
 fn tasks() -> usize {

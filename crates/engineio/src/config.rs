@@ -116,6 +116,7 @@ impl Config {
     ///
     /// Call it after [`path`](Self::path), with `false` for clients that have their option
     /// `addTrailingSlash` off.
+    #[doc(alias = "addTrailingSlash")]
     pub fn add_trailing_slash(mut self, slash: bool) -> Self {
         let path = self.path.trim_end_matches('/');
         // The root is all slash: without it there would be no path.
@@ -135,6 +136,7 @@ impl Config {
     }
 
     /// Whether polling clients are told that they may move to a WebSocket. Default: `true`.
+    #[doc(alias = "allowUpgrades")]
     pub fn allow_upgrades(mut self, allow: bool) -> Self {
         self.allow_upgrades = allow;
         self
@@ -144,6 +146,7 @@ impl Config {
     ///
     /// Default: `true`. In the official server it is `false`; serving every generation of client
     /// is what this one is for.
+    #[doc(alias = "allowEIO3")]
     pub fn allow_eio3(mut self, allow: bool) -> Self {
         self.allow_eio3 = allow;
         self
@@ -151,6 +154,7 @@ impl Config {
 
     /// Version 4: time from open, and then from each pong, to the next ping. Version 3: how often
     /// the client has to ping. Default: 25 s; at most 12 days.
+    #[doc(alias = "pingInterval")]
     pub fn ping_interval(mut self, interval: Duration) -> Self {
         self.settings.ping_interval = interval.min(LONGEST_BEAT);
         self
@@ -158,6 +162,7 @@ impl Config {
 
     /// Version 4: time for the answer to a ping. Version 3: added to the interval. Default: 20 s; at
     /// most 12 days.
+    #[doc(alias = "pingTimeout")]
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
         self.settings.ping_timeout = timeout.min(LONGEST_BEAT);
         self
@@ -165,6 +170,7 @@ impl Config {
 
     /// Time for an upgrade, from the WebSocket's arrival to the client's `5`. Default: 10 s. An
     /// upgrade that takes longer is given up; the session stays where it is.
+    #[doc(alias = "upgradeTimeout")]
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
         self.settings.upgrade_timeout = timeout.min(FOR_EVER);
         self
@@ -179,6 +185,7 @@ impl Config {
     /// The largest message from a client in bytes, on every transport: a POST body beyond it gets
     /// 413, a WebSocket message beyond it closes the connection with 1009. Default: 1,000,000.
     /// (`maxHttpBufferSize` in the official server.)
+    #[doc(alias = "maxHttpBufferSize")]
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.settings.max_payload = bytes;
         self
@@ -233,6 +240,7 @@ impl Config {
     ///
     /// let config = Config::default().initial_packet("welcome");
     /// ```
+    #[doc(alias = "initialPacket")]
     pub fn initial_packet(mut self, message: impl Into<Encoded>) -> Self {
         self.initial_packet = Some(message.into());
         self
@@ -297,6 +305,7 @@ impl Config {
     ///     Ok(exchange)
     /// });
     /// ```
+    #[doc(alias = "use")]
     pub fn middleware<F, Fut>(mut self, middleware: F) -> Self
     where
         F: Fn(Exchange) -> Fut + Send + Sync + 'static,
@@ -314,6 +323,7 @@ impl Config {
     }
 
     /// Compression of poll responses; `None` is off. Default: on, from 1,024 bytes.
+    #[doc(alias = "httpCompression")]
     pub fn http_compression(mut self, compression: Option<HttpCompression>) -> Self {
         self.http_compression = compression;
         self
@@ -342,6 +352,7 @@ impl Config {
     ///     }
     /// });
     /// ```
+    #[doc(alias = "allowRequest")]
     pub fn allow_request<F, Fut>(mut self, allow: F) -> Self
     where
         F: Fn(Arc<Handshake>) -> Fut + Send + Sync + 'static,
@@ -368,6 +379,7 @@ impl Config {
     /// let config = Config::default()
     ///     .generate_id(async |_request| Ok::<_, std::io::Error>(format!("eu:{}", next_id().await?)));
     /// ```
+    #[doc(alias = "generateId")]
     pub fn generate_id<F, Fut, E>(mut self, generate: F) -> Self
     where
         F: Fn(Arc<Handshake>) -> Fut + Send + Sync + 'static,

@@ -123,6 +123,7 @@ impl Handshake {
     }
 
     /// Address of the TCP peer, if whoever accepted the connection said so (see [`Peer`]).
+    #[doc(alias = "remoteAddress")]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.peer.map(|peer| peer.addr)
     }

@@ -85,6 +85,7 @@ impl<A: Acceptor> Server<A> {
     ///
     /// WebSocket needs the connection to be served with upgrades, as [`serve`](crate::serve())
     /// does and hyper's `with_upgrades`.
+    #[doc(alias("handleRequest", "handleUpgrade"))]
     pub async fn handle<B>(&self, request: Request<B>) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -111,6 +112,7 @@ impl<A: Acceptor> Server<A> {
     }
 
     /// How many sessions there are.
+    #[doc(alias = "clientsCount")]
     pub fn sessions(&self) -> usize {
         self.0.sessions.len()
     }
@@ -120,6 +122,7 @@ impl<A: Acceptor> Server<A> {
         let Traffic {
             dropped,
             dropped_volatile,
+            waits,
             slow_clients,
             ..
         } = &*self.0.traffic;
@@ -130,6 +133,7 @@ impl<A: Acceptor> Server<A> {
             queued_bytes,
             dropped: dropped.load(Relaxed),
             dropped_volatile: dropped_volatile.load(Relaxed),
+            waits: waits.load(Relaxed),
             slow_clients: slow_clients.load(Relaxed),
         }
     }

@@ -76,8 +76,16 @@ impl Connection for Observing {
         self.log("drain".to_owned());
     }
 
-    fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
-        self.log(format!("close {reason}"));
+    fn on_close(
+        &mut self,
+        reason: CloseReason,
+        description: Option<&'static str>,
+        _: &mut Context<'_>,
+    ) {
+        self.log(match description {
+            Some(text) => format!("close {reason}: {text}"),
+            None => format!("close {reason}"),
+        });
     }
 }
 
@@ -221,4 +229,24 @@ async fn the_drain_comes_after_the_last_of_many_messages() {
         .clone();
     assert_eq!(log.len(), 13);
     assert_eq!(log[12], "drain");
+}
+
+#[tokio::test]
+async fn messages_that_never_left_are_no_drain() {
+    let observed = Observed::start(no_pings()).await;
+    let mut session = Polling::open(observed.addr, PATH, "EIO=4").await;
+    observed.logged(&["out 0", "drain"]).await;
+    let handle = observed.observer.handle.lock().unwrap().clone();
+    let handle = handle.expect("a session");
+    handle.send("a");
+    handle.send("b");
+    // The client goes without another poll.
+    session.post_ok("1").await;
+    observed.logged(&["in 1", "close transport close"]).await;
+    session.poll().await;
+    let after = observed.observer.log.borrow().clone();
+    assert!(
+        !after.contains(&"drain".to_owned()) || after == ["out 6", "drain"],
+        "{after:?}"
+    );
 }

@@ -5,19 +5,19 @@ use std::{
     error::Error,
     fmt,
     future::Future,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use socketio_proto::Args;
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
-    Adapter, Channel, Event, Message, NodeId, Options, Peers, RequestId, Response, Room, Selection,
-    SocketDetails,
+    Adapter, BoxError, BoxFuture, Channel, Event, Message, NodeId, Options, Peers, RequestId,
+    Response, Room, Selection, SocketDetails,
 };
 
 /// What other nodes ask this one for, in one namespace. Implemented by the server.
@@ -61,13 +61,23 @@ pub struct Cluster {
 
 struct Shared {
     local: Weak<dyn Local>,
-    channel: OnceLock<Weak<dyn Channel>>,
-    requests: Mutex<HashMap<RequestId, UnboundedSender<Answer>>>,
+    outlet: Mutex<Outlet>,
+    /// Those that wait for answers. `None` once the namespace is closed.
+    requests: Mutex<Option<HashMap<RequestId, UnboundedSender<Answer>>>>,
 }
 
-enum Answer {
-    Response(NodeId, Response),
-    Left(NodeId),
+/// Where this node's answers leave.
+enum Outlet {
+    /// The adapter has begun to deliver, but not given the channel yet.
+    Opening(Vec<(NodeId, Response)>),
+    Open(Weak<dyn Channel>),
+}
+
+/// What another node has said to a request.
+struct Answer {
+    node: NodeId,
+    /// `None` if it has left instead.
+    response: Option<Response>,
 }
 
 impl Cluster {
@@ -81,11 +91,11 @@ impl Cluster {
     ) -> Self {
         let shared = Arc::new(Shared {
             local,
-            channel: OnceLock::new(),
-            requests: Mutex::default(),
+            outlet: Mutex::new(Outlet::Opening(Vec::new())),
+            requests: Mutex::new(Some(HashMap::new())),
         });
         let channel = adapter.open(namespace, Inbox(shared.clone()));
-        let _ = shared.channel.set(Arc::downgrade(&channel));
+        shared.set_outlet(&channel);
         Self {
             channel,
             shared,
@@ -107,43 +117,47 @@ impl Cluster {
     pub fn broadcast_with_ack(
         &self,
         event: Event,
-        options: Options,
+        mut options: Options,
         answers: UnboundedSender<Args>,
     ) -> impl Future<Output = Result<(), Incomplete>> + Send + 'static {
+        // Nobody has to keep answers open for longer than they are waited for.
+        options.timeout.get_or_insert(self.timeout);
         let mut request = self.request(options.timeout);
-        let channel = self.channel.clone();
-        channel.publish(Message::Broadcast {
+        let peers = self.channel.peers();
+        self.channel.publish(Message::Broadcast {
             event,
             options,
             request: Some(request.id.clone()),
         });
         async move {
-            let mut waiting = Waiting::new(request.peers(&*channel).await?);
+            // If they cannot be counted, what comes in time is still worth having.
+            let mut waiting = Waiting::new(request.peers(peers).await.ok());
             let mut asked: HashMap<NodeId, Asked> = HashMap::new();
             loop {
-                let open = asked.values().any(|node| !node.is_done());
-                if waiting.is_done() && !open {
+                let open = asked.values().filter(|node| !node.is_done()).count();
+                let missing = waiting.missing().map(|missing| missing + open);
+                if missing == Some(0) {
                     return Ok(());
                 }
                 let answer = tokio::select! {
                     answer = request.next() => answer,
                     () = answers.closed() => return Ok(()),
                 };
-                match answer {
-                    None => return Err(Incomplete::new(waiting.len().max(usize::from(open)))),
-                    Some(Answer::Response(node, Response::ClientCount { count, .. })) => {
-                        waiting.answered(&node);
-                        asked.entry(node).or_default().count = Some(count);
+                let Some(Answer { node, response }) = answer else {
+                    return Err(Incomplete::new(missing));
+                };
+                waiting.heard(&node);
+                let node = asked.entry(node).or_default();
+                match response {
+                    Some(Response::ClientCount { count, .. }) => {
+                        node.count.get_or_insert(count);
                     }
-                    Some(Answer::Response(node, Response::Ack { args, .. })) => {
-                        asked.entry(node).or_default().answered += 1;
+                    Some(Response::Ack { args, .. }) => {
+                        node.answered += 1;
                         let _ = answers.send(args);
                     }
-                    Some(Answer::Response(..)) => {}
-                    Some(Answer::Left(node)) => {
-                        waiting.left(&node);
-                        asked.remove(&node);
-                    }
+                    Some(_) => {}
+                    None => node.count = Some(0),
                 }
             }
         }
@@ -206,13 +220,17 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the adapter cannot say.
-    pub async fn server_count(&self) -> Result<usize, crate::BoxError> {
-        self.channel.peers().await.map(|peers| peers.len() + 1)
+    /// If the adapter cannot say, or not in time.
+    pub async fn server_count(&self) -> Result<usize, BoxError> {
+        match timeout(self.timeout, self.channel.peers()).await {
+            Ok(peers) => Ok(peers?.len() + 1),
+            Err(_) => Err("the other servers cannot be counted in time".into()),
+        }
     }
 
-    /// This node serves the namespace no longer.
+    /// This node serves the namespace no longer. Requests that are waiting end with what has come.
     pub async fn close(&self) {
+        self.shared.requests().take();
         self.channel.close().await;
     }
 
@@ -224,21 +242,20 @@ impl Cluster {
         mut take: impl FnMut(Response),
     ) -> Result<(), Incomplete> {
         let mut request = self.request(timeout);
-        let mut waiting = Waiting::new(request.peers(&*self.channel).await?);
-        if waiting.is_done() {
+        let mut waiting = Waiting::new(Some(request.peers(self.channel.peers()).await?));
+        if waiting.missing() == Some(0) {
             return Ok(());
         }
         self.channel.publish(message(request.id.clone()));
-        while !waiting.is_done() {
-            match request.next().await {
-                None => return Err(Incomplete::new(waiting.len())),
-                Some(Answer::Response(node, response)) => {
-                    // Not twice from the same node.
-                    if waiting.answered(&node) {
-                        take(response);
-                    }
-                }
-                Some(Answer::Left(node)) => waiting.left(&node),
+        while waiting.missing() != Some(0) {
+            let Some(Answer { node, response }) = request.next().await else {
+                return Err(Incomplete::new(waiting.missing()));
+            };
+            // Not twice from the same node.
+            if waiting.heard(&node)
+                && let Some(response) = response
+            {
+                take(response);
             }
         }
         Ok(())
@@ -247,7 +264,9 @@ impl Cluster {
     fn request(&self, timeout: Option<Duration>) -> Request {
         let (sender, answers) = mpsc::unbounded_channel();
         let id = RequestId::random();
-        self.shared.requests().insert(id.clone(), sender);
+        if let Some(requests) = &mut *self.shared.requests() {
+            requests.insert(id.clone(), sender);
+        }
         Request {
             id,
             answers,
@@ -261,13 +280,40 @@ impl Cluster {
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")
-            .field("requests", &self.shared.requests().len())
+            .field(
+                "requests",
+                &self.shared.requests().as_ref().map(HashMap::len),
+            )
             .finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    fn requests(&self) -> std::sync::MutexGuard<'_, HashMap<RequestId, UnboundedSender<Answer>>> {
+    fn set_outlet(&self, channel: &Arc<dyn Channel>) {
+        let open = Outlet::Open(Arc::downgrade(channel));
+        let before = std::mem::replace(&mut *self.outlet(), open);
+        if let Outlet::Opening(responses) = before {
+            for (to, response) in responses {
+                channel.respond(&to, response);
+            }
+        }
+    }
+
+    fn respond(&self, to: &NodeId, response: Response) {
+        let channel = match &mut *self.outlet() {
+            Outlet::Opening(responses) => return responses.push((to.clone(), response)),
+            Outlet::Open(channel) => channel.upgrade(),
+        };
+        if let Some(channel) = channel {
+            channel.respond(to, response);
+        }
+    }
+
+    fn outlet(&self) -> MutexGuard<'_, Outlet> {
+        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Option<HashMap<RequestId, UnboundedSender<Answer>>>> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -280,7 +326,7 @@ impl Inbox {
     /// Another node has told all.
     ///
     /// Sockets have it in their queues when this returns. Call it for messages of one node in the
-    /// order in which that node published them.
+    /// order in which that node published them, and inside of a tokio runtime.
     pub fn message(&self, from: &NodeId, message: Message) {
         let Some(local) = self.0.local.upgrade() else {
             return;
@@ -299,7 +345,9 @@ impl Inbox {
                 let (count, answers) = local.broadcast_with_ack(&event, &options);
                 let reply = self.reply(from, request);
                 reply.send(|request| Response::ClientCount { request, count });
-                tokio::spawn(forward(answers, reply));
+                if count > 0 {
+                    tokio::spawn(forward(answers, reply));
+                }
             }
             Message::SocketsJoin { selection, rooms } => local.sockets_join(&selection, &rooms),
             Message::SocketsLeave { selection, rooms } => local.sockets_leave(&selection, &rooms),
@@ -321,15 +369,22 @@ impl Inbox {
     /// Another node answers this one. What nobody waits for any more is ignored.
     pub fn response(&self, from: &NodeId, response: Response) {
         let requests = self.0.requests();
-        if let Some(request) = requests.get(response.request()) {
-            let _ = request.send(Answer::Response(from.clone(), response));
+        let requests = requests.as_ref();
+        if let Some(request) = requests.and_then(|it| it.get(response.request())) {
+            let _ = request.send(Answer {
+                node: from.clone(),
+                response: Some(response),
+            });
         }
     }
 
     /// Another node is gone: nobody waits for its answers any more.
     pub fn left(&self, node: &NodeId) {
-        for request in self.0.requests().values() {
-            let _ = request.send(Answer::Left(node.clone()));
+        for request in self.0.requests().iter().flat_map(HashMap::values) {
+            let _ = request.send(Answer {
+                node: node.clone(),
+                response: None,
+            });
         }
     }
 
@@ -362,9 +417,8 @@ impl Reply {
     }
 
     fn send(&self, response: impl FnOnce(RequestId) -> Response) {
-        if let Some(channel) = self.shared.channel.get().and_then(Weak::upgrade) {
-            channel.respond(&self.to, response(self.request.clone()));
-        }
+        let response = response(self.request.clone());
+        self.shared.respond(&self.to, response);
     }
 }
 
@@ -394,10 +448,10 @@ pub struct Incomplete<T = ()> {
 }
 
 impl Incomplete {
-    fn new(missing: usize) -> Self {
+    fn new(missing: Option<usize>) -> Self {
         Self {
             responses: Vec::new(),
-            missing: Some(missing),
+            missing,
         }
     }
 }
@@ -429,19 +483,19 @@ struct Request {
 }
 
 impl Request {
-    async fn peers(&self, channel: &dyn Channel) -> Result<Peers, Incomplete> {
-        match timeout_at(self.deadline, channel.peers()).await {
+    async fn peers(
+        &self,
+        peers: BoxFuture<'static, Result<Peers, BoxError>>,
+    ) -> Result<Peers, Incomplete> {
+        match timeout_at(self.deadline, peers).await {
             Ok(Ok(peers)) => return Ok(peers),
             Ok(Err(error)) => tracing::warn!(%error, "the other servers cannot be counted"),
             Err(_) => tracing::warn!("the other servers cannot be counted in time"),
         }
-        Err(Incomplete {
-            responses: Vec::new(),
-            missing: None,
-        })
+        Err(Incomplete::new(None))
     }
 
-    /// `None` when the time is up.
+    /// `None` when the time is up, or the namespace closed.
     async fn next(&mut self) -> Option<Answer> {
         timeout_at(self.deadline, self.answers.recv())
             .await
@@ -452,48 +506,60 @@ impl Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        self.shared.requests().remove(&self.id);
+        if let Some(requests) = &mut *self.shared.requests() {
+            requests.remove(&self.id);
+        }
     }
 }
 
-/// The nodes that have not answered.
-enum Waiting {
-    Count(usize, HashSet<NodeId>),
+/// The nodes that have said nothing yet.
+struct Waiting {
+    silent: Silent,
+    /// Those that have answered or left, expected or not.
+    heard: HashSet<NodeId>,
+}
+
+enum Silent {
+    Count(usize),
     Nodes(HashSet<NodeId>),
+    Unknown,
 }
 
 impl Waiting {
-    fn new(peers: Peers) -> Self {
-        match peers {
-            Peers::Count(count) => Waiting::Count(count, HashSet::new()),
-            Peers::Nodes(nodes) => Waiting::Nodes(nodes.into_iter().collect()),
+    fn new(peers: Option<Peers>) -> Self {
+        Self {
+            silent: match peers {
+                Some(Peers::Count(count)) => Silent::Count(count),
+                Some(Peers::Nodes(nodes)) => Silent::Nodes(nodes.into_iter().collect()),
+                None => Silent::Unknown,
+            },
+            heard: HashSet::new(),
         }
     }
 
-    /// Whether it was the node's first answer. A node that nobody expected is not waited for, but
-    /// what it says counts.
-    fn answered(&mut self, node: &NodeId) -> bool {
-        match self {
-            Waiting::Count(_, answered) => answered.insert(node.clone()),
-            Waiting::Nodes(nodes) => nodes.remove(node),
+    /// A node has answered, or left. Returns whether that is the first of it. A node that nobody
+    /// expected is not waited for, but what it says counts.
+    fn heard(&mut self, node: &NodeId) -> bool {
+        if !self.heard.insert(node.clone()) {
+            return false;
         }
+        match &mut self.silent {
+            Silent::Count(count) => *count = count.saturating_sub(1),
+            Silent::Nodes(nodes) => {
+                nodes.remove(node);
+            }
+            Silent::Unknown => {}
+        }
+        true
     }
 
-    fn left(&mut self, node: &NodeId) {
-        if let Waiting::Nodes(nodes) = self {
-            nodes.remove(node);
+    /// How many there are, if that is known.
+    fn missing(&self) -> Option<usize> {
+        match &self.silent {
+            Silent::Count(count) => Some(*count),
+            Silent::Nodes(nodes) => Some(nodes.len()),
+            Silent::Unknown => None,
         }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Waiting::Count(count, answered) => count.saturating_sub(answered.len()),
-            Waiting::Nodes(nodes) => nodes.len(),
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.len() == 0
     }
 }
 

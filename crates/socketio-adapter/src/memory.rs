@@ -13,7 +13,8 @@ use crate::{Adapter, BoxError, BoxFuture, Channel, Inbox, Message, NodeId, Peers
 
 /// Connects servers that live in the same process: several runtimes, or tests.
 ///
-/// Every clone given to a server makes that server a node.
+/// Every clone given to a server makes that server a node. What one server does for another, it does
+/// in the task that has asked: an event is in the queues of all servers when `emit` returns.
 ///
 /// ```
 /// use socketio_adapter::MemoryAdapter;
@@ -64,11 +65,19 @@ impl fmt::Debug for MemoryAdapter {
 }
 
 impl Hub {
-    /// The other nodes. A copy: what they do with a message may come back here.
+    /// The other nodes, for one that has not left. A copy: what they do with a message may come
+    /// back here.
     fn others(&self, namespace: &str, node: &NodeId) -> Vec<(NodeId, Inbox)> {
         let namespaces = self.namespaces();
-        let nodes = namespaces.get(namespace).into_iter().flatten();
-        nodes.filter(|(it, _)| it != node).cloned().collect()
+        let Some(nodes) = namespaces.get(namespace) else {
+            return Vec::new();
+        };
+        let mut others = nodes.clone();
+        others.retain(|(it, _)| it != node);
+        if others.len() == nodes.len() {
+            return Vec::new();
+        }
+        others
     }
 
     fn leave(&self, namespace: &str, node: &NodeId) {
@@ -118,7 +127,7 @@ impl Channel for MemoryChannel {
         }
     }
 
-    fn peers(&self) -> BoxFuture<'_, Result<Peers, BoxError>> {
+    fn peers(&self) -> BoxFuture<'static, Result<Peers, BoxError>> {
         let others = self.hub.others(&self.namespace, &self.node);
         let nodes = others.into_iter().map(|(node, _)| node).collect();
         Box::pin(std::future::ready(Ok(Peers::Nodes(nodes))))

@@ -5,7 +5,7 @@ use std::{
     fmt,
     hash::BuildHasherDefault,
     sync::{
-        Arc, PoisonError, RwLock, RwLockWriteGuard,
+        PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -35,8 +35,8 @@ use crate::{
 ///
 /// The tables are split into shards with a lock each. The function given to `each` runs under the
 /// read lock of one shard: it may push to a queue, and it must not call back into the registry.
-/// The order of locks is: members, then rooms, then whatever the function takes (a mailbox); never
-/// back.
+/// The order of locks is: members, then rooms, then whatever the function takes (a mailbox), or an
+/// observer (a queue); never back.
 pub struct Registry<M> {
     members: DashMap<Room, Member<M>>,
     rooms: DashMap<Room, Group<M>>,
@@ -48,7 +48,7 @@ pub struct Registry<M> {
     observers: RwLock<Vec<Observer>>,
 }
 
-type Observer = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+type Observer = Box<dyn Fn(&RoomEvent) + Send + Sync>;
 
 /// What happened to a room. The first member creates a room before it joins, the last one leaves
 /// before the room is deleted. The room of a member's own id counts like any other.
@@ -104,47 +104,97 @@ impl<M: Clone> Registry<M> {
         }
     }
 
-    /// Adds a function that is told what happens to rooms from now on. It is called after the fact,
-    /// outside of all locks of the registry, by whoever caused it; for locks of others there is
-    /// [`changes`](Self::changes).
+    /// Adds a function that is told what happens to rooms from now on, in the order in which it
+    /// happens to each of them. It is called under locks: it may push to a queue, and it must not
+    /// call back into the registry.
     pub fn observe(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) {
         let mut observers = self
             .observers
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        observers.push(Arc::new(observer));
+        observers.push(Box::new(observer));
         self.observed.store(true, Ordering::Release);
     }
 
     /// Adds a member, in the room of its own id. Returns `false`, and does nothing, if the id is
     /// there already.
     pub fn insert(&self, id: Room, member: M) -> bool {
-        self.changes().insert(id, member)
+        let dashmap::Entry::Vacant(vacant) = self.members.entry(id) else {
+            return false;
+        };
+        let key = Key(self.next_key.fetch_add(1, Ordering::Relaxed));
+        let entry = vacant.insert(Member {
+            key,
+            in_own_room: true,
+            member: member.clone(),
+            rooms: Vec::new(),
+        });
+        self.everybody(key).insert(key, member);
+        self.own_room_joined(entry.key());
+        true
     }
 
     /// Removes a member from every room and returns it.
     pub fn remove(&self, id: &str) -> Option<M> {
-        self.changes().remove(id)
+        let leave_all = |id: &Room, member: &mut Member<M>| {
+            if std::mem::take(&mut member.in_own_room) {
+                self.own_room_left(id);
+            }
+            for room in member.rooms.drain(..) {
+                self.leave_room(&room, id, member.key);
+            }
+            self.everybody(member.key).remove(member.key);
+            true
+        };
+        let (_, member) = self.members.remove_if_mut(id, leave_all)?;
+        Some(member.member)
     }
 
     /// Adds a member to rooms. Returns `false`, and does nothing, if the member is not there (any
     /// more).
     pub fn join(&self, id: &str, rooms: impl IntoIterator<Item = Room>) -> bool {
-        self.changes().join(id, rooms)
+        let Some(mut guard) = self.members.get_mut(id) else {
+            return false;
+        };
+        let id = guard.key().clone();
+        let entry = guard.value_mut();
+        for room in rooms {
+            if room == id {
+                if !std::mem::replace(&mut entry.in_own_room, true) {
+                    self.own_room_joined(&id);
+                }
+                continue;
+            }
+            let mut group = self.rooms.entry(room).or_default();
+            let created = group.is_empty();
+            if group.insert(entry.key, entry.member.clone()) {
+                entry.rooms.push(group.key().clone());
+                self.joined(group.key(), &id, created);
+            }
+        }
+        true
     }
 
     /// Takes a member out of a room. Returns whether it was in it.
     pub fn leave(&self, id: &str, room: &str) -> bool {
-        self.changes().leave(id, room)
-    }
-
-    /// For who changes something under a lock of his own: observers are told when this is dropped.
-    pub fn changes(&self) -> Changes<'_, M> {
-        let observed = self.observed.load(Ordering::Acquire);
-        Changes {
-            registry: self,
-            events: observed.then(Vec::new),
+        let Some(mut entry) = self.members.get_mut(id) else {
+            return false;
+        };
+        let id = entry.key().clone();
+        if *id == *room {
+            let was_in = std::mem::take(&mut entry.in_own_room);
+            if was_in {
+                self.own_room_left(&id);
+            }
+            return was_in;
         }
+        let index = entry.rooms.iter().position(|joined| **joined == *room);
+        let Some(index) = index else {
+            return false;
+        };
+        let room = entry.rooms.remove(index);
+        self.leave_room(&room, &id, entry.key);
+        true
     }
 
     /// The rooms that a member is in, its own first, then in the order in which it joined them.
@@ -247,13 +297,54 @@ impl<M: Clone> Registry<M> {
         keys
     }
 
-    /// Returns whether the room is gone.
-    fn leave_room(&self, room: &str, key: Key) -> bool {
-        let removed = self.rooms.remove_if_mut(room, |_, group| {
+    fn leave_room(&self, room: &Room, id: &Room, key: Key) {
+        self.rooms.remove_if_mut(room, |_, group| {
             group.remove(key);
+            self.left(room, id, group.is_empty());
             group.is_empty()
         });
-        removed.is_some()
+    }
+
+    fn own_room_joined(&self, id: &Room) {
+        self.joined(id, id, !self.rooms.contains_key(id));
+    }
+
+    fn own_room_left(&self, id: &Room) {
+        self.left(id, id, !self.rooms.contains_key(id));
+    }
+
+    /// Called under the lock of the room, so that the observers hear of all that happens to it in
+    /// its order.
+    fn joined(&self, room: &Room, id: &Room, created: bool) {
+        if !self.observed.load(Ordering::Acquire) {
+            return;
+        }
+        let (room, id) = (room.clone(), id.clone());
+        if created {
+            self.tell(&RoomEvent::Created { room: room.clone() });
+        }
+        self.tell(&RoomEvent::Joined { room, id });
+    }
+
+    /// See [`joined`](Self::joined).
+    fn left(&self, room: &Room, id: &Room, deleted: bool) {
+        if !self.observed.load(Ordering::Acquire) {
+            return;
+        }
+        let (room, id) = (room.clone(), id.clone());
+        self.tell(&RoomEvent::Left {
+            room: room.clone(),
+            id,
+        });
+        if deleted {
+            self.tell(&RoomEvent::Deleted { room });
+        }
+    }
+
+    fn tell(&self, event: &RoomEvent) {
+        let observers = self.observers.read();
+        let observers = observers.unwrap_or_else(PoisonError::into_inner);
+        observers.iter().for_each(|observer| observer(event));
     }
 
     fn everybody(&self, key: Key) -> RwLockWriteGuard<'_, Group<M>> {
@@ -275,149 +366,6 @@ impl<M: Clone> fmt::Debug for Registry<M> {
             .field("members", &self.len())
             .field("rooms", &self.room_count())
             .finish()
-    }
-}
-
-/// Changes to a [`Registry`] of which nobody has been told yet; the methods are the registry's.
-/// Made by [`Registry::changes`].
-#[must_use = "observers are told when it is dropped"]
-pub struct Changes<'a, M: Clone> {
-    registry: &'a Registry<M>,
-    /// What has happened, if somebody wants to know.
-    events: Option<Vec<RoomEvent>>,
-}
-
-impl<M: Clone> Changes<'_, M> {
-    /// See [`Registry::insert`].
-    pub fn insert(&mut self, id: Room, member: M) -> bool {
-        let registry = self.registry;
-        let dashmap::Entry::Vacant(vacant) = registry.members.entry(id) else {
-            return false;
-        };
-        let id = vacant.key();
-        self.joined(id, id, || !registry.rooms.contains_key(id));
-        let key = Key(registry.next_key.fetch_add(1, Ordering::Relaxed));
-        let _entry = vacant.insert(Member {
-            key,
-            in_own_room: true,
-            member: member.clone(),
-            rooms: Vec::new(),
-        });
-        registry.everybody(key).insert(key, member);
-        true
-    }
-
-    /// See [`Registry::remove`].
-    pub fn remove(&mut self, id: &str) -> Option<M> {
-        let registry = self.registry;
-        let leave_all = |id: &Room, member: &mut Member<M>| {
-            if std::mem::take(&mut member.in_own_room) {
-                self.left(id, id, || !registry.rooms.contains_key(id));
-            }
-            for room in member.rooms.drain(..) {
-                let deleted = registry.leave_room(&room, member.key);
-                self.left(&room, id, || deleted);
-            }
-            registry.everybody(member.key).remove(member.key);
-            true
-        };
-        let (_, member) = registry.members.remove_if_mut(id, leave_all)?;
-        Some(member.member)
-    }
-
-    /// See [`Registry::join`].
-    pub fn join(&mut self, id: &str, rooms: impl IntoIterator<Item = Room>) -> bool {
-        let registry = self.registry;
-        let Some(mut guard) = registry.members.get_mut(id) else {
-            return false;
-        };
-        let id = guard.key().clone();
-        let entry = guard.value_mut();
-        for room in rooms {
-            if room == id {
-                if !std::mem::replace(&mut entry.in_own_room, true) {
-                    self.joined(&room, &id, || !registry.rooms.contains_key(&room));
-                }
-                continue;
-            }
-            let mut group = registry.rooms.entry(room).or_default();
-            let created = group.is_empty();
-            if group.insert(entry.key, entry.member.clone()) {
-                entry.rooms.push(group.key().clone());
-                self.joined(group.key(), &id, || created);
-            }
-        }
-        true
-    }
-
-    /// See [`Registry::leave`].
-    pub fn leave(&mut self, id: &str, room: &str) -> bool {
-        let registry = self.registry;
-        let Some(mut entry) = registry.members.get_mut(id) else {
-            return false;
-        };
-        let id = entry.key().clone();
-        let deleted = if *id == *room {
-            if !std::mem::take(&mut entry.in_own_room) {
-                return false;
-            }
-            !registry.rooms.contains_key(room)
-        } else {
-            let index = entry.rooms.iter().position(|joined| **joined == *room);
-            let Some(index) = index else {
-                return false;
-            };
-            entry.rooms.remove(index);
-            registry.leave_room(room, entry.key)
-        };
-        self.left(&room.into(), &id, || deleted);
-        true
-    }
-
-    fn joined(&mut self, room: &Room, id: &Room, created: impl FnOnce() -> bool) {
-        let Some(events) = &mut self.events else {
-            return;
-        };
-        let (room, id) = (room.clone(), id.clone());
-        if created() {
-            events.push(RoomEvent::Created { room: room.clone() });
-        }
-        events.push(RoomEvent::Joined { room, id });
-    }
-
-    fn left(&mut self, room: &Room, id: &Room, deleted: impl FnOnce() -> bool) {
-        let Some(events) = &mut self.events else {
-            return;
-        };
-        let (room, id) = (room.clone(), id.clone());
-        let left = RoomEvent::Left {
-            room: room.clone(),
-            id,
-        };
-        events.push(left);
-        if deleted() {
-            events.push(RoomEvent::Deleted { room });
-        }
-    }
-}
-
-impl<M: Clone> Drop for Changes<'_, M> {
-    fn drop(&mut self) {
-        let Some(events) = self.events.take().filter(|it| !it.is_empty()) else {
-            return;
-        };
-        // Not under the lock: they may come back here.
-        let observers = self.registry.observers.read();
-        let observers = observers.unwrap_or_else(PoisonError::into_inner).clone();
-        for event in &events {
-            observers.iter().for_each(|observer| observer(event));
-        }
-    }
-}
-
-impl<M: Clone> fmt::Debug for Changes<'_, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Changes").field(&self.events).finish()
     }
 }
 

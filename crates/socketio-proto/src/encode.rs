@@ -16,6 +16,17 @@ use crate::{Args, EncodeError, json, placeholder, ser::Output};
 /// `nsp` starts with a slash and has no comma in it. With an `id`, the client is to answer.
 /// The name is not checked; see [`is_reserved`](crate::is_reserved).
 ///
+/// | `args` | arguments |
+/// |---|---|
+/// | `()`, a unit struct | none |
+/// | a tuple, a tuple struct, an array `[T; N]` | one for each element |
+/// | a newtype struct | those of what is in it |
+/// | [`Args`] | those it holds |
+/// | everything else: text, numbers, structs, maps, `Option`, `Vec`, slices | one |
+///
+/// So a list that is to arrive as one argument is a `Vec` or a slice, or is put into a tuple of one
+/// element: `&([1, 2],)`. Below the top tuples and arrays are lists like all others.
+///
 /// # Errors
 ///
 /// If the arguments cannot be JSON.
@@ -26,6 +37,11 @@ use crate::{Args, EncodeError, json, placeholder, ser::Output};
 ///
 /// let it = encode::event("/", None, "msg", &("a", 1)).unwrap();
 /// assert_eq!(&**it.wire_text().unwrap(), r#"42["msg","a",1]"#);
+///
+/// let it = encode::event("/", None, "msg", &[1, 2]).unwrap();
+/// assert_eq!(&**it.wire_text().unwrap(), r#"42["msg",1,2]"#);
+/// let it = encode::event("/", None, "msg", &vec![1, 2]).unwrap();
+/// assert_eq!(&**it.wire_text().unwrap(), r#"42["msg",[1,2]]"#);
 ///
 /// let it = encode::event("/files", Some(7), "put", &Bytes::from_static(&[1, 2])).unwrap();
 /// assert_eq!(
@@ -48,7 +64,7 @@ pub fn event<A: ToArgs + ?Sized>(
 }
 
 /// The answer to an event that came with an `id`: type 3, or 6 with its attachments. The same text
-/// serves protocol 4 and 5.
+/// serves protocol 4 and 5. Values are arguments as in [`event`].
 ///
 /// # Errors
 ///
@@ -67,7 +83,8 @@ pub fn ack<A: ToArgs + ?Sized>(nsp: &str, id: u64, args: &A) -> Result<Encoded, 
 /// What can be sent as arguments: everything that is `Serialize`, and [`Args`].
 ///
 /// A tuple, a tuple struct and an array stand for several arguments. `()` and a unit struct stand
-/// for none, a newtype struct for what is in it, and everything else (a `Vec` too) for one.
+/// for none, a newtype struct for what is in it, and everything else (a `Vec` and a `null` too) for
+/// one.
 /// Whatever serialises as bytes becomes an attachment, at any depth: [`bytes::Bytes`] does, a
 /// `Vec<u8>` does not (to serde it is a list of numbers).
 ///

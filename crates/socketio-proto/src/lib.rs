@@ -4,7 +4,7 @@
 //! A message that Engine.IO delivered becomes a [`Packet`] in a [`Decoder`], one per connection. Its
 //! arguments stay [`Args`], a slice of the message, until a handler says as which type it wants to
 //! read them. What goes out is written once, Engine.IO's packet kind included, and is then an
-//! [`Encoded`](engineio_proto::Encoded) that all recipients share.
+//! [`Encoded`] that all recipients share.
 //!
 //! | Module | What it turns into what |
 //! |---|---|

@@ -23,9 +23,9 @@ use crate::{
 /// Source: Socket.IO documentation, "Custom parser".
 ///
 /// ```
-/// use engineio_proto::{Data, Encoded};
 /// use socketio_proto::{
-///     Args, Codec, DecodeError, EncodeError, Limits, Packet, PacketDecoder, PacketKind, Parser,
+///     Args, Codec, Data, DecodeError, EncodeError, Encoded, Limits, Packet, PacketDecoder,
+///     PacketKind, Parser,
 /// };
 ///
 /// /// Nothing but events without ids, in the namespace `/`: the name, a blank, and a list.

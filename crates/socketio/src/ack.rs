@@ -5,7 +5,10 @@ use std::{
     future::Future,
     marker::PhantomData,
     pin::Pin,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,23 +17,24 @@ use serde::{Serialize, de::DeserializeOwned};
 use socketio_proto::{Args, EncodeError, ToArgs};
 use tokio::{sync::oneshot, time::Sleep};
 
-use crate::{AckError, Socket, Str, error::HandlerError};
+use crate::{AckError, Socket, error::HandlerError};
 
 /// The answer that a client waits for. Everybody who may give it shares this; the first one does.
 pub(crate) struct AckRequest {
     socket: Socket,
-    event: Str,
     id: u64,
-    /// Some of [`ANSWERED`], [`TAKEN`] and [`NOTHING`].
+    /// The name of the event, once the answer is in the hands of the application.
+    taken: OnceLock<Box<str>>,
+    /// Some of [`ANSWERED`] and [`NOTHING`].
     state: AtomicU8,
 }
 
 impl AckRequest {
-    pub(crate) fn new(socket: Socket, event: Str, id: u64) -> Self {
+    pub(crate) fn new(socket: Socket, id: u64) -> Self {
         Self {
             socket,
-            event,
             id,
+            taken: OnceLock::new(),
             state: AtomicU8::new(0),
         }
     }
@@ -47,7 +51,7 @@ impl AckRequest {
         let encoded = namespace.codec().ack(namespace.name(), self.id, args)?;
         let first = self.set(ANSWERED) & ANSWERED == 0;
         if first {
-            self.socket.conn().send(encoded);
+            self.socket.conn().send_essential(encoded);
         }
         Ok(first)
     }
@@ -70,8 +74,8 @@ impl AckRequest {
     }
 
     /// The answer is in the hands of the application.
-    pub(crate) fn take(&self) {
-        self.set(TAKEN);
+    pub(crate) fn take(&self, event: &str) {
+        self.taken.get_or_init(|| event.into());
     }
 
     fn has(&self, flag: u8) -> bool {
@@ -89,14 +93,14 @@ impl Drop for AckRequest {
         if self.has(ANSWERED) {
             return;
         }
-        if self.has(TAKEN) {
+        if let Some(event) = self.taken.get() {
             if !self.socket.conn().is_closed() {
-                self.socket
-                    .report(Some(&self.event), HandlerError::Unanswered);
+                self.socket.report(Some(event), HandlerError::Unanswered);
             }
-        } else if self.has(NOTHING) {
-            // no arguments can always be JSON
-            let _ = self.answer(&());
+        } else if self.has(NOTHING)
+            && let Err(error) = self.answer(&())
+        {
+            self.socket.report(None, HandlerError::Reply(error));
         }
     }
 }
@@ -111,8 +115,7 @@ impl fmt::Debug for AckRequest {
 }
 
 const ANSWERED: u8 = 1;
-const TAKEN: u8 = 2;
-const NOTHING: u8 = 4;
+const NOTHING: u8 = 2;
 
 /// The client's answer to an event that has been sent; see
 /// [`Socket::emit_with_ack`].

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use engineio::Overflow;
 use serde::de::DeserializeOwned;
 use socketio_adapter::{Event, Message, Options, Room};
 use socketio_proto::{Args, ToArgs};
@@ -42,6 +43,8 @@ use crate::{
 pub struct BroadcastOperator {
     namespace: Namespace,
     options: Options,
+    /// What happens to sockets of this server that read too slowly.
+    overflow: Option<Overflow>,
     local: bool,
 }
 
@@ -50,6 +53,7 @@ impl BroadcastOperator {
         Self {
             namespace,
             options: Options::default(),
+            overflow: None,
             local: false,
         }
     }
@@ -61,6 +65,7 @@ impl BroadcastOperator {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(self, rooms: impl IntoRooms) -> Self {
         self.to(rooms)
     }
@@ -76,6 +81,15 @@ impl BroadcastOperator {
     /// is sent or lost as a whole.
     pub fn volatile(mut self) -> Self {
         self.options.volatile = true;
+        self
+    }
+
+    /// What happens to those sockets of this server for which more is queued than
+    /// [may be](crate::Config::max_queued): the event is dropped, or the client is disconnected as
+    /// too slow. Default, and always for the sockets of other servers: what the server's
+    /// [`Config::overflow`](crate::Config::overflow) says.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = Some(overflow);
         self
     }
 
@@ -111,10 +125,13 @@ impl BroadcastOperator {
         check_emit(event)?;
         let cluster = self.namespace.cluster().filter(|_| !self.local);
         let Some(cluster) = cluster else {
-            return self.namespace.broadcast(event, args, &self.options);
+            return self
+                .namespace
+                .broadcast(event, args, &self.options, self.overflow);
         };
         let args = Args::new(args)?;
-        self.namespace.broadcast(event, &args, &self.options)?;
+        self.namespace
+            .broadcast(event, &args, &self.options, self.overflow)?;
         cluster.publish(Message::Broadcast {
             event: Event {
                 name: event.into(),
@@ -131,6 +148,7 @@ impl BroadcastOperator {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
         self.emit("message", args)
     }
@@ -151,6 +169,7 @@ impl BroadcastOperator {
     /// }
     /// # }
     /// ```
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,
@@ -162,13 +181,14 @@ impl BroadcastOperator {
     fn ask(&self, event: &str, args: &(impl ToArgs + ?Sized)) -> Result<Acks, EmitError> {
         check_emit(event)?;
         let (sender, answers) = mpsc::unbounded_channel();
-        let (namespace, options) = (&self.namespace, &self.options);
+        let (namespace, options, overflow) = (&self.namespace, &self.options, self.overflow);
         let cluster = namespace.cluster().filter(|_| !self.local);
         let asked = match cluster {
-            None => namespace.broadcast_with_ack(event, args, options, &sender)?,
+            None => namespace.broadcast_with_ack(event, args, options, overflow, &sender)?,
             Some(cluster) => {
                 let args = Args::new(args)?;
-                let asked = namespace.broadcast_with_ack(event, &args, options, &sender)?;
+                let asked =
+                    namespace.broadcast_with_ack(event, &args, options, overflow, &sender)?;
                 let event = Event {
                     name: event.into(),
                     args,
@@ -202,6 +222,7 @@ impl BroadcastOperator {
     /// If another server does not answer in time: the [`timeout`](Self::timeout), or
     /// [`Builder::request_timeout`](crate::Builder::request_timeout). The error holds the sockets
     /// of those that do.
+    #[doc(alias = "fetchSockets")]
     pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
         let selection = &self.options.selection;
         let here = self.sockets();
@@ -224,6 +245,7 @@ impl BroadcastOperator {
     }
 
     /// Makes the sockets join rooms.
+    #[doc(alias = "socketsJoin")]
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
         for socket in self.sockets() {
@@ -236,6 +258,7 @@ impl BroadcastOperator {
     }
 
     /// Makes the sockets leave rooms.
+    #[doc(alias = "socketsLeave")]
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         let rooms: Vec<Room> = rooms.into_rooms().collect();
         for socket in self.sockets() {
@@ -249,6 +272,7 @@ impl BroadcastOperator {
 
     /// Disconnects the sockets; with `close`, also the connections below them and so their sockets
     /// in other namespaces.
+    #[doc(alias = "disconnectSockets")]
     pub fn disconnect_sockets(&self, close: bool) {
         for socket in self.sockets() {
             if close {
@@ -277,6 +301,7 @@ impl fmt::Debug for BroadcastOperator {
         f.debug_struct("BroadcastOperator")
             .field("namespace", &self.namespace.name())
             .field("options", &self.options)
+            .field("overflow", &self.overflow)
             .field("local", &self.local)
             .finish()
     }

@@ -90,6 +90,7 @@ impl Handshake {
     }
 
     /// When the request arrived.
+    #[doc(alias = "issued")]
     pub fn time(&self) -> SystemTime {
         self.request.time()
     }

@@ -31,6 +31,7 @@ impl Namespace {
 
     /// Removes a handler, of whatever kind. Returns whether it was there. An event that is being
     /// handled right now may still reach it.
+    #[doc(alias = "removeListener")]
     pub fn off(&self, id: HandlerId) -> bool {
         let removed = self.change_listeners(|listeners| listeners.remove(id));
         removed.is_some()
@@ -42,6 +43,7 @@ impl Namespace {
     }
 
     /// Removes the handlers for all events. Those of single sockets stay.
+    #[doc(alias = "removeAllListeners")]
     pub fn off_all(&self) {
         drop(self.change_listeners(|listeners| listeners.remove_events()));
     }
@@ -105,6 +107,7 @@ impl Namespace {
     ///     println!("{} sent {name}: {}", socket.id(), args.json());
     /// });
     /// ```
+    #[doc(alias = "onAny")]
     pub fn on_any<H, T>(&self, handler: H) -> HandlerId
     where
         H: Handler<Event, T, Output: IntoResult>,
@@ -114,6 +117,7 @@ impl Namespace {
     }
 
     /// The same as [`on_any`](Self::on_any), but it is called before those that are there.
+    #[doc(alias = "prependAny")]
     pub fn prepend_any<H, T>(&self, handler: H) -> HandlerId
     where
         H: Handler<Event, T, Output: IntoResult>,
@@ -125,12 +129,14 @@ impl Namespace {
     /// Removes all handlers that were added by [`on_any`](Self::on_any) and
     /// [`prepend_any`](Self::prepend_any); [`off`](Self::off) removes one. Those of single sockets
     /// stay.
+    #[doc(alias = "offAny")]
     pub fn off_any(&self) {
         drop(self.change_listeners(|listeners| listeners.any.clear()));
     }
 
     /// How many handlers [`on_any`](Self::on_any) and [`prepend_any`](Self::prepend_any) have
     /// added.
+    #[doc(alias = "listenersAny")]
     pub fn listeners_any(&self) -> usize {
         self.handlers().current().listeners.any.len()
     }
@@ -146,6 +152,7 @@ impl Namespace {
     ///     println!("to {}: {} {}", socket.id(), event.name(), event.args().json());
     /// });
     /// ```
+    #[doc(alias = "onAnyOutgoing")]
     pub fn on_any_outgoing(
         &self,
         listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
@@ -155,6 +162,7 @@ impl Namespace {
 
     /// The same as [`on_any_outgoing`](Self::on_any_outgoing), but it is called before those that
     /// are there.
+    #[doc(alias = "prependAnyOutgoing")]
     pub fn prepend_any_outgoing(
         &self,
         listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
@@ -165,12 +173,14 @@ impl Namespace {
     /// Removes all functions that were added by [`on_any_outgoing`](Self::on_any_outgoing) and
     /// [`prepend_any_outgoing`](Self::prepend_any_outgoing); [`off`](Self::off) removes one. Those
     /// of single sockets stay.
+    #[doc(alias = "offAnyOutgoing")]
     pub fn off_any_outgoing(&self) {
         drop(self.change_listeners(|listeners| listeners.outgoing.clear()));
     }
 
     /// How many functions [`on_any_outgoing`](Self::on_any_outgoing) and
     /// [`prepend_any_outgoing`](Self::prepend_any_outgoing) have added.
+    #[doc(alias = "listenersAnyOutgoing")]
     pub fn listeners_any_outgoing(&self) -> usize {
         self.handlers().current().listeners.outgoing.len()
     }
@@ -225,6 +235,7 @@ impl SocketIo {
     }
 
     /// See [`Namespace::off`].
+    #[doc(alias = "removeListener")]
     pub fn off(&self, id: HandlerId) -> bool {
         self.main().off(id)
     }
@@ -238,6 +249,7 @@ impl SocketIo {
     }
 
     /// See [`Namespace::on_any`].
+    #[doc(alias = "onAny")]
     pub fn on_any<H, T>(&self, handler: H) -> HandlerId
     where
         H: Handler<Event, T, Output: IntoResult>,
@@ -246,6 +258,7 @@ impl SocketIo {
     }
 
     /// See [`Namespace::on_any_outgoing`].
+    #[doc(alias = "onAnyOutgoing")]
     pub fn on_any_outgoing(
         &self,
         listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
@@ -323,6 +336,7 @@ impl Socket {
 
     /// Adds a handler that is called for every event of this socket, after those of the
     /// [namespace](Namespace::on_any).
+    #[doc(alias = "onAny")]
     pub fn on_any<H, T>(&self, handler: H) -> HandlerId
     where
         H: Handler<Event, T, Output: IntoResult>,
@@ -332,6 +346,7 @@ impl Socket {
     }
 
     /// The same as [`on_any`](Self::on_any), but it is called before those that this socket has.
+    #[doc(alias = "prependAny")]
     pub fn prepend_any<H, T>(&self, handler: H) -> HandlerId
     where
         H: Handler<Event, T, Output: IntoResult>,
@@ -342,6 +357,7 @@ impl Socket {
 
     /// Adds a function that is called after an event has been sent to this socket, by itself or in
     /// a broadcast, after those of the [namespace](Namespace::on_any_outgoing).
+    #[doc(alias = "onAnyOutgoing")]
     pub fn on_any_outgoing(
         &self,
         listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
@@ -351,6 +367,7 @@ impl Socket {
 
     /// The same as [`on_any_outgoing`](Self::on_any_outgoing), but it is called before those that
     /// this socket has.
+    #[doc(alias = "prependAnyOutgoing")]
     pub fn prepend_any_outgoing(
         &self,
         listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
@@ -394,6 +411,7 @@ impl Socket {
 
     /// Removes a handler of this socket, of whatever kind. Returns whether it was there. An event
     /// that is being handled right now may still reach it.
+    #[doc(alias = "removeListener")]
     pub fn off(&self, id: HandlerId) -> bool {
         let removed = self.change_listeners(|listeners| listeners.remove(id));
         removed.flatten().is_some()
@@ -405,6 +423,7 @@ impl Socket {
     }
 
     /// Removes the handlers that this socket has for all events. Those of the namespace stay.
+    #[doc(alias = "removeAllListeners")]
     pub fn off_all(&self) {
         drop(self.change_listeners(|listeners| listeners.remove_events()));
     }
@@ -412,12 +431,14 @@ impl Socket {
     /// Removes all handlers that were added by [`on_any`](Self::on_any) and
     /// [`prepend_any`](Self::prepend_any); [`off`](Self::off) removes one. Those of the namespace
     /// stay.
+    #[doc(alias = "offAny")]
     pub fn off_any(&self) {
         drop(self.change_listeners(|listeners| listeners.any.clear()));
     }
 
     /// How many handlers [`on_any`](Self::on_any) and [`prepend_any`](Self::prepend_any) have
     /// added to this socket.
+    #[doc(alias = "listenersAny")]
     pub fn listeners_any(&self) -> usize {
         self.listeners().map_or(0, |it| it.any.len())
     }
@@ -425,12 +446,14 @@ impl Socket {
     /// Removes all functions that were added by [`on_any_outgoing`](Self::on_any_outgoing) and
     /// [`prepend_any_outgoing`](Self::prepend_any_outgoing); [`off`](Self::off) removes one. Those
     /// of the namespace stay.
+    #[doc(alias = "offAnyOutgoing")]
     pub fn off_any_outgoing(&self) {
         drop(self.change_listeners(|listeners| listeners.outgoing.clear()));
     }
 
     /// How many functions [`on_any_outgoing`](Self::on_any_outgoing) and
     /// [`prepend_any_outgoing`](Self::prepend_any_outgoing) have added to this socket.
+    #[doc(alias = "listenersAnyOutgoing")]
     pub fn listeners_any_outgoing(&self) -> usize {
         self.listeners().map_or(0, |it| it.outgoing.len())
     }

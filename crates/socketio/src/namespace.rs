@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use engineio::SessionHandle;
+use engineio::{Overflow, SessionHandle};
 use serde::de::DeserializeOwned;
 use socketio_adapter::{Cluster, Local, Registry, RoomEvent};
 use socketio_proto::{Codec, ToArgs};
@@ -27,6 +27,7 @@ use crate::{
         guarded,
     },
     recovery::Recovery,
+    room_events::RoomEvents,
     server::{Core, Options, WeakSocketIo},
     server_side::ServerSide,
     snapshot::Watched,
@@ -34,8 +35,9 @@ use crate::{
 
 /// A namespace: a part of a server with sockets, rooms and handlers of its own. Cheap to clone.
 ///
-/// Made by [`SocketIo::of`], or by a [`ParentNamespace`] when a client asks for it. Handlers are registered here once for all sockets, at any time; those
-/// for the same thing are called in the order of registration.
+/// Made by [`SocketIo::of`], or by a [`ParentNamespace`] when a client asks for it. Handlers are
+/// registered here once for all sockets, at any time; those for the same thing are called in the
+/// order of registration.
 #[derive(Clone)]
 pub struct Namespace(Arc<Inner>);
 
@@ -49,6 +51,8 @@ struct Inner {
     /// Set when whoever wants to know of new namespaces has heard of it.
     announced: SetOnce<()>,
     registry: Registry<Member>,
+    /// If somebody wants to know.
+    room_events: OnceLock<Arc<RoomEvents>>,
     handlers: Watched<Handlers>,
     /// How many of the handlers listen to what is sent.
     outgoing: AtomicUsize,
@@ -141,6 +145,7 @@ impl Namespace {
             child,
             announced: SetOnce::new(),
             registry: Registry::new(),
+            room_events: OnceLock::new(),
             outgoing: AtomicUsize::new(handlers.look(|it| it.listeners.outgoing.len())),
             outgoing_of_sockets: AtomicUsize::new(0),
             handlers,
@@ -214,6 +219,7 @@ impl Namespace {
     ///     Ok(())
     /// });
     /// ```
+    #[doc(alias = "use")]
     pub fn middleware<H, T, E>(&self, middleware: H) -> &Self
     where
         H: Handler<Connect, T, Output = Result<(), E>>,
@@ -285,8 +291,8 @@ impl Namespace {
     }
 
     /// Adds a function that is told what happens to rooms: the official adapter's events
-    /// `create-room`, `join-room`, `leave-room` and `delete-room`. It is called after the fact, and
-    /// must not block.
+    /// `create-room`, `join-room`, `leave-room` and `delete-room`. It is called after the fact, in
+    /// the order in which things happened, and must not block. It may use the socket.
     ///
     /// ```
     /// use socketio::{RoomEvent, SocketIo};
@@ -299,12 +305,23 @@ impl Namespace {
     /// });
     /// ```
     pub fn on_room_event(&self, hook: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
-        self.0.registry.observe(move |event| {
-            if guarded(|| hook(event)).is_err() {
-                tracing::error!("a hook for room events panicked");
-            }
+        let events = self.0.room_events.get_or_init(|| {
+            let events = Arc::new(RoomEvents::default());
+            let queue = events.clone();
+            self.0
+                .registry
+                .observe(move |event| queue.push(event.clone()));
+            events
         });
+        events.add(hook);
         self
+    }
+
+    /// Tells the hooks what has happened to rooms. To be called without any lock.
+    pub(crate) fn tell_room_events(&self) {
+        if let Some(events) = self.0.room_events.get() {
+            events.tell();
+        }
     }
 
     /// The names of the rooms that somebody is in, without those that sockets have of their own.
@@ -326,12 +343,14 @@ impl Namespace {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
         self.everybody().send(args)
     }
 
     /// Sends an event to all sockets and asks for acknowledgements; see
     /// [`BroadcastOperator::emit_with_ack`].
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,
@@ -346,6 +365,7 @@ impl Namespace {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.to(rooms)
     }
@@ -358,6 +378,12 @@ impl Namespace {
     /// Events that may be lost: they go to those whose connection can take them right now.
     pub fn volatile(&self) -> BroadcastOperator {
         self.everybody().volatile()
+    }
+
+    /// Events that are dropped, or that disconnect a client, if too much is queued for it; see
+    /// [`BroadcastOperator::overflow`].
+    pub fn overflow(&self, overflow: Overflow) -> BroadcastOperator {
+        self.everybody().overflow(overflow)
     }
 
     /// Events in poll responses that may be compressed, or not. Default: `true`.
@@ -385,21 +411,25 @@ impl Namespace {
     /// # Errors
     ///
     /// If another server does not answer in time; see [`BroadcastOperator::fetch_sockets`].
+    #[doc(alias = "fetchSockets")]
     pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
         self.everybody().fetch_sockets().await
     }
 
     /// Makes all sockets join rooms.
+    #[doc(alias = "socketsJoin")]
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         self.everybody().sockets_join(rooms);
     }
 
     /// Makes all sockets leave rooms.
+    #[doc(alias = "socketsLeave")]
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         self.everybody().sockets_leave(rooms);
     }
 
     /// Disconnects all sockets; with `close`, also the connections below them.
+    #[doc(alias = "disconnectSockets")]
     pub fn disconnect_sockets(&self, close: bool) {
         self.everybody().disconnect_sockets(close);
     }
@@ -409,6 +439,7 @@ impl Namespace {
     /// # Errors
     ///
     /// If the adapter cannot say.
+    #[doc(alias = "serverCount")]
     pub async fn server_count(&self) -> Result<usize, BoxError> {
         match self.cluster() {
             Some(cluster) => cluster.server_count().await,
@@ -420,8 +451,8 @@ impl Namespace {
         BroadcastOperator::new(self.clone())
     }
 
-    /// The server, unless it has been dropped.
-    pub(crate) fn server(&self) -> Option<SocketIo> {
+    /// The server, unless it has been dropped: a namespace alone does not keep it.
+    pub fn server(&self) -> Option<SocketIo> {
         self.0.server.get()?.upgrade()
     }
 

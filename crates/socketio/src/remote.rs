@@ -77,6 +77,7 @@ impl RemoteSocket {
     ///
     /// If it does not answer in time, or with something else; if it is gone; if the event could not
     /// be sent.
+    #[doc(alias = "emitWithAck")]
     pub async fn emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use engineio::{Acceptor, Closed, Config, Server, SessionHandle, WeakServer};
+use engineio::{
+    Acceptor, CloseReason, Closed, Config, Overflow, Server, SessionHandle, WeakServer,
+};
+use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use socketio_adapter::Adapter;
 use socketio_proto::{Codec, Limits, Parser, ToArgs};
@@ -17,10 +20,11 @@ use socketio_proto::{Codec, Limits, Parser, ToArgs};
 use crate::{
     BroadcastAcks, BroadcastOperator, ConnectError, ConnectionStateRecovery, EmitError,
     ErrorReport, FetchError, Handshake, Namespace, NamespaceMatcher, ParentNamespace, RemoteSocket,
-    ServerSideError, ServerSideEvent, Socket,
+    ServerSideError, ServerSideEvent, Socket, Stats,
     broadcast::IntoRooms,
     client::Client,
     client_files,
+    conn::{ConnHooks, Packet, Transmit},
     dynamic::Params,
     handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded, panic_error},
     namespace::{ErrorHook, log},
@@ -42,6 +46,7 @@ struct Inner {
     main: Namespace,
     namespaces: Namespaces,
     on_new_namespace: Watched<Vec<NamespaceHook>>,
+    conn_hooks: ConnHooks,
     config: Config,
     /// Made when first asked for. Weak: the service keeps the server alive. It lives for as long as
     /// somebody has it or there are sessions; one that is made anew after that is the same to
@@ -186,6 +191,7 @@ impl SocketIo {
     /// # Panics
     ///
     /// If a pattern is malformed; see [`NamespaceMatcher`].
+    #[doc(alias = "of")]
     pub fn of_dynamic(&self, matcher: impl Into<NamespaceMatcher>) -> ParentNamespace {
         let core = self.0.core.clone();
         let parent = ParentNamespace::new(matcher.into(), core, self.downgrade());
@@ -199,6 +205,7 @@ impl SocketIo {
     }
 
     /// All namespaces that there are, in no order.
+    #[doc(alias = "_nsps")]
     pub fn namespaces(&self) -> Vec<Namespace> {
         self.0.namespaces.all()
     }
@@ -212,13 +219,63 @@ impl SocketIo {
     /// let io = socketio::SocketIo::new();
     /// io.on_new_namespace(|namespace| println!("{} is new", namespace.name()));
     /// ```
+    #[doc(alias = "new_namespace")]
     pub fn on_new_namespace(&self, hook: impl Fn(&Namespace) + Send + Sync + 'static) -> &Self {
         let hook: NamespaceHook = Arc::new(hook);
         self.0.on_new_namespace.update(|hooks| hooks.push(hook));
         self
     }
 
+    /// Adds a function that is called when a connection has moved from polling to a WebSocket. See
+    /// [`conn`](crate::conn) for this and the next four.
+    pub fn on_upgrade(&self, hook: impl Fn(&SessionHandle) + Send + Sync + 'static) -> &Self {
+        self.0.conn_hooks.upgrade.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called for every packet of Engine.IO that comes from a client, be it
+    /// a message, a ping or a pong, before anybody has looked at it. The packets of an upgrade's
+    /// probe are none.
+    pub fn on_packet(
+        &self,
+        hook: impl Fn(&SessionHandle, &Packet) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.packet.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called for every packet of Engine.IO that is about to be written to
+    /// a client: the handshake, a message, a ping or a pong, and what ends a poll that has nothing
+    /// to carry. In the official server it is called when the packet is put into the queue.
+    #[doc(alias = "packetCreate")]
+    pub fn on_packet_create(
+        &self,
+        hook: impl Fn(&SessionHandle, &Transmit) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.packet_create.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called whenever all that was sent to a client has been written. The
+    /// client may not have got it yet.
+    pub fn on_drain(&self, hook: impl Fn(&SessionHandle) + Send + Sync + 'static) -> &Self {
+        self.0.conn_hooks.drain.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called when a connection has closed, whether its client had joined
+    /// a namespace or not. If the client broke a rule of the transport, the last parameter says
+    /// which; see [`Disconnect::description`].
+    pub fn on_close(
+        &self,
+        hook: impl Fn(&SessionHandle, CloseReason, Option<&str>) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.close.add(Arc::new(hook));
+        self
+    }
+
     /// See [`Namespace::middleware`].
+    #[doc(alias = "use")]
     pub fn middleware<H, T, E>(&self, middleware: H) -> &Self
     where
         H: Handler<Connect, T, Output = Result<(), E>>,
@@ -286,11 +343,13 @@ impl SocketIo {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
         self.0.main.send(args)
     }
 
     /// See [`Namespace::emit_with_ack`].
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,
@@ -305,6 +364,7 @@ impl SocketIo {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.to(rooms)
     }
@@ -317,6 +377,11 @@ impl SocketIo {
     /// See [`Namespace::volatile`].
     pub fn volatile(&self) -> BroadcastOperator {
         self.0.main.volatile()
+    }
+
+    /// See [`Namespace::overflow`].
+    pub fn overflow(&self, overflow: Overflow) -> BroadcastOperator {
+        self.0.main.overflow(overflow)
     }
 
     /// See [`Namespace::compress`].
@@ -344,21 +409,25 @@ impl SocketIo {
     /// # Errors
     ///
     /// If another server does not answer in time.
+    #[doc(alias = "fetchSockets")]
     pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchError> {
         self.0.main.fetch_sockets().await
     }
 
     /// See [`Namespace::sockets_join`].
+    #[doc(alias = "socketsJoin")]
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         self.0.main.sockets_join(rooms);
     }
 
     /// See [`Namespace::sockets_leave`].
+    #[doc(alias = "socketsLeave")]
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         self.0.main.sockets_leave(rooms);
     }
 
     /// See [`Namespace::disconnect_sockets`].
+    #[doc(alias = "disconnectSockets")]
     pub fn disconnect_sockets(&self, close: bool) {
         self.0.main.disconnect_sockets(close);
     }
@@ -378,6 +447,7 @@ impl SocketIo {
     /// # Errors
     ///
     /// If the name is reserved or the arguments cannot be JSON.
+    #[doc(alias = "serverSideEmit")]
     pub fn server_side_emit<A: ToArgs + ?Sized>(
         &self,
         event: &str,
@@ -391,6 +461,7 @@ impl SocketIo {
     /// # Errors
     ///
     /// If the event cannot be sent, or not all servers answer in time.
+    #[doc(alias = "serverSideEmitWithAck")]
     pub async fn server_side_emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,
@@ -399,12 +470,25 @@ impl SocketIo {
         self.0.main.server_side_emit_with_ack(event, args).await
     }
 
+    /// Numbers for whoever watches over the server. It looks at every connection.
+    ///
+    /// ```
+    /// let io = socketio::SocketIo::new();
+    /// assert_eq!(io.stats().sessions, 0);
+    /// ```
+    #[doc(alias = "clientsCount")]
+    pub fn stats(&self) -> Stats {
+        let service = self.current_service().upgrade();
+        Stats::of(self, service.map(|it| it.stats()))
+    }
+
     /// The service that answers HTTP requests: a hyper 1 service and a tower service, and by its
     /// [`layer`](Server::layer) a tower layer. Every call gives the same one, until
     /// [`close`](Self::close).
     ///
     /// Its path is `/socket.io/` unless [`Builder::engine`] says otherwise. The service and its
     /// sessions keep the server alive; when the last of all three is gone, everything is freed.
+    #[doc(alias = "engine")]
     pub fn service(&self) -> Server<SocketIo> {
         let mut current = self.current_service();
         if let Some(service) = current.upgrade() {
@@ -493,9 +577,8 @@ impl SocketIo {
     /// No connection is left: other servers are told that this one is gone.
     async fn close_adapter(&self) {
         if let Some(adapter) = &self.0.core.adapter {
-            for namespace in self.namespaces() {
-                namespace.close_cluster().await;
-            }
+            let namespaces = self.namespaces();
+            join_all(namespaces.iter().map(Namespace::close_cluster)).await;
             adapter.close().await;
         }
     }
@@ -580,6 +663,10 @@ impl SocketIo {
 
     pub(crate) fn codec(&self) -> &Codec {
         &self.0.core.codec
+    }
+
+    pub(crate) fn conn_hooks(&self) -> &ConnHooks {
+        &self.0.conn_hooks
     }
 
     /// Something went wrong before the client had joined any namespace.
@@ -667,6 +754,7 @@ impl Builder {
 
     /// How long a connection may take to join its first namespace before it is closed. Default:
     /// 45 s.
+    #[doc(alias = "connectTimeout")]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
         self
@@ -717,7 +805,8 @@ impl Builder {
     }
 
     /// Makes this server one of several that act as one: broadcasts reach the sockets of all of
-    /// them. Default: none, the server is alone.
+    /// them, the sockets of this one [first](BroadcastOperator::emit). Default: none, the server is
+    /// alone. [`adapter`](crate::adapter::adapter) shows how one is written.
     ///
     /// ```
     /// use socketio::{SocketIo, adapter::MemoryAdapter};
@@ -755,12 +844,14 @@ impl Builder {
     ///     }
     /// });
     /// ```
+    #[doc(alias = "connectionStateRecovery")]
     pub fn connection_state_recovery(mut self, options: ConnectionStateRecovery) -> Self {
         self.recovery = Some(options);
         self
     }
 
     /// How long other servers have for an answer where nothing else is said. Default: 5 s.
+    #[doc(alias = "requestsTimeout")]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.options.request_timeout = timeout;
         self
@@ -768,6 +859,12 @@ impl Builder {
 
     /// What packets look like on the wire. Clients must use the same parser. Default: that of the
     /// protocol document; see [`parser`](crate::parser) for others.
+    ///
+    /// ```
+    /// use socketio::{SocketIo, parser::MsgpackParser};
+    ///
+    /// let io = SocketIo::builder().parser(MsgpackParser).build();
+    /// ```
     pub fn parser(mut self, parser: impl Parser) -> Self {
         self.codec = Codec::new(parser);
         self
@@ -801,13 +898,30 @@ impl Builder {
     /// not with its parent, is gone; [`on_new_namespace`](SocketIo::on_new_namespace) is the place
     /// to do it again. So is what was kept for clients that
     /// [come back](Self::connection_state_recovery): the last one to leave gets a new session.
+    #[doc(alias = "cleanupEmptyChildNamespaces")]
     pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
         self.options.cleanup_empty_child_namespaces = cleanup;
         self
     }
 
-    /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies. The path is
+    /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies, and what
+    /// happens [when a client reads too slowly](crate#when-a-client-reads-too-slowly). The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
+    ///
+    /// Requests that are refused, and headers of responses, are told here too; see
+    /// [`conn`](crate::conn).
+    ///
+    /// ```
+    /// use socketio::SocketIo;
+    ///
+    /// let io = SocketIo::builder()
+    ///     .engine(|config| {
+    ///         config
+    ///             .max_payload(100_000)
+    ///             .on_connection_error(|error| eprintln!("{} {:?}", error.method, error.kind))
+    ///     })
+    ///     .build();
+    /// ```
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
         self.engine = change(self.engine);
         self
@@ -836,6 +950,7 @@ impl Builder {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "serveClient")]
     pub fn serve_client(mut self, directory: impl AsRef<Path>) -> io::Result<Self> {
         let files = client_files::read(directory.as_ref())?;
         self.engine = self.engine.files(files);
@@ -859,6 +974,7 @@ impl Builder {
             main: main.clone(),
             namespaces: Namespaces::new(main.clone()),
             on_new_namespace: Watched::default(),
+            conn_hooks: ConnHooks::default(),
             core,
             config: self.engine,
             service: Mutex::default(),

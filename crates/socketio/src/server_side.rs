@@ -126,6 +126,7 @@ impl Namespace {
     ///
     /// If the name is reserved (`connect`, `connection`, `new_namespace`) or the arguments cannot be
     /// JSON.
+    #[doc(alias = "serverSideEmit")]
     pub fn server_side_emit<A: ToArgs + ?Sized>(
         &self,
         event: &str,
@@ -149,6 +150,7 @@ impl Namespace {
     /// If the event cannot be sent, if an answer is no `T`, or if not all servers answer within
     /// [`Builder::request_timeout`](crate::Builder::request_timeout); the error holds the answers
     /// that came.
+    #[doc(alias = "serverSideEmitWithAck")]
     pub async fn server_side_emit_with_ack<T: DeserializeOwned>(
         &self,
         event: &str,

@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
-use engineio::{SessionHandle, Sid, Version};
+use engineio::{Overflow, SessionHandle, Sid, Version};
 use futures_util::task::AtomicWaker;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-use socketio_adapter::{Changes, Room, SocketDetails};
+use socketio_adapter::{Room, SocketDetails};
 use socketio_proto::{Args, EncodeError, Encoded, ToArgs};
 use tokio::sync::oneshot;
 
@@ -25,7 +25,7 @@ use crate::{
     Handshake, Namespace,
     broadcast::IntoRooms,
     delivery::Ticket,
-    emitter::{Emitter, Flags},
+    emitter::{Emitter, Flags, Way},
     error::HandlerError,
     handler::{Event, Handler, HandlerId, IntoReply, Listeners},
     namespace::Member,
@@ -238,6 +238,7 @@ impl Socket {
     /// # Errors
     ///
     /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
         self.emit("message", args)
     }
@@ -257,6 +258,7 @@ impl Socket {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "emitWithAck")]
     pub fn emit_with_ack<T>(&self, event: &str, args: &(impl ToArgs + ?Sized)) -> AckFuture<T> {
         Emitter::new(self).emit_with_ack(event, args)
     }
@@ -264,6 +266,12 @@ impl Socket {
     /// Events that may be lost: they are sent only if the connection can take them right now.
     pub fn volatile(&self) -> Emitter<'_> {
         Emitter::new(self).volatile()
+    }
+
+    /// Events that are dropped, or that disconnect the client, if too much is queued for it; see
+    /// [`Emitter::overflow`].
+    pub fn overflow(&self, overflow: Overflow) -> Emitter<'_> {
+        Emitter::new(self).overflow(overflow)
     }
 
     /// Events in poll responses that may be compressed, or not. Default: `true`.
@@ -281,8 +289,6 @@ impl Socket {
     pub fn join(&self, rooms: impl IntoRooms) {
         // Now, and not under a lock: the conversion may be the application's.
         let rooms: Vec<Room> = rooms.into_rooms().collect();
-        // Before the lock, so that those who want to know hear of it after the lock.
-        let mut changes = self.namespace().registry().changes();
         let mut rare = self.rare();
         match self.state() {
             CONNECTING => {
@@ -294,25 +300,28 @@ impl Socket {
                 }
             }
             // Under the lock: a client of protocol 4 that comes back has the same id again.
-            CONNECTED => self.join_now(rooms, &mut changes),
+            CONNECTED => self.join_now(rooms),
             _ => {}
         }
+        drop(rare);
+        self.namespace().tell_room_events();
     }
 
     /// Leaves a room.
     pub fn leave(&self, room: &str) {
-        let mut changes = self.namespace().registry().changes();
         let mut rare = self.rare();
         match (self.state(), &mut *rare) {
             (CONNECTING, Some(rare)) => rare.rooms.retain(|early| **early != *room),
             (CONNECTED, _) => {
-                changes.leave(self.id(), room);
+                self.namespace().registry().leave(self.id(), room);
                 if let Some(recoverable) = self.recoverable() {
                     recoverable.leave(room);
                 }
             }
             _ => {}
         }
+        drop(rare);
+        self.namespace().tell_room_events();
     }
 
     /// The rooms that the socket is in, its own first. None after it was disconnected, except for
@@ -332,6 +341,7 @@ impl Socket {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.to(rooms)
     }
@@ -349,6 +359,39 @@ impl Socket {
     /// Everybody on this server but this socket.
     pub fn local(&self) -> BroadcastOperator {
         self.broadcast().local()
+    }
+
+    /// Waits until the client has read most of what was sent to it: at most
+    /// [`Config::low_water`](crate::Config::low_water) bytes are queued, and half of the messages
+    /// that may be. Returns whether the socket can still be sent to.
+    ///
+    /// Whoever sends a lot waits for it before each event, and is as fast as the client reads.
+    ///
+    /// ```no_run
+    /// # async fn example(socket: socketio::Socket, rows: Vec<String>) -> Result<(), socketio::EmitError> {
+    /// for row in rows {
+    ///     if !socket.emit_ready("row", &row).await? {
+    ///         break; // the client is gone
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn ready(&self) -> bool {
+        self.conn().ready().await && self.state() <= CONNECTED
+    }
+
+    /// [Waits](Self::ready), and then sends the event, and says whether it did: not if the socket
+    /// is not connected any more.
+    ///
+    /// # Errors
+    ///
+    /// If the name is reserved or the arguments cannot be JSON.
+    pub async fn emit_ready<A>(&self, event: &str, args: &A) -> Result<bool, EmitError>
+    where
+        A: ToArgs + ?Sized,
+    {
+        Emitter::new(self).emit_ready(event, args).await
     }
 
     /// Adds a handler for an event of this socket alone, which is called after those of the
@@ -387,7 +430,7 @@ impl Socket {
         if self.leave_namespace(state, false) {
             let namespace = self.namespace();
             match namespace.codec().disconnect(namespace.name()) {
-                Ok(packet) => self.conn().send(packet),
+                Ok(packet) => self.conn().send_essential(packet),
                 Err(error) => self.report(None, HandlerError::Encode(error)),
             }
             self.0.connection.wake();
@@ -402,37 +445,33 @@ impl Socket {
     ) -> Result<bool, EmitError> {
         check_emit(event)?;
         let state = self.state();
-        if state > CONNECTED || flags.volatile && !self.conn().is_writable() {
+        if state > CONNECTED {
+            return Ok(false);
+        }
+        if flags.way.volatile && !self.conn().is_writable() {
+            self.conn().skip_volatile();
             return Ok(false);
         }
         let namespace = self.namespace();
         let recovery = namespace
             .recovery()
             .filter(|_| state == CONNECTED && self.recoverable().is_some());
-        let sent = match (recovery, flags.volatile) {
-            (Some(recovery), false) => {
-                recovery.emit(self, event, args, flags.compress)?;
-                true
-            }
-            (Some(recovery), true) => {
-                let mut sent = false;
-                recovery.volatile(namespace, event, args, flags.compress, |packets| {
-                    sent = self.conn().send_volatile(packets.new_clients());
-                })?;
-                sent
-            }
-            (None, volatile) => {
+        let sent = match recovery {
+            None => {
                 let packet = namespace
                     .codec()
                     .event(namespace.name(), None, event, args)?
                     .compress(flags.compress);
-                if volatile {
-                    self.conn().send_volatile(packet)
-                } else {
-                    self.conn().send(packet);
-                    true
-                }
+                flags.way.send(self.conn(), packet)
             }
+            Some(recovery) if flags.way.volatile => {
+                let mut sent = false;
+                recovery.volatile(namespace, event, args, flags.compress, |packets| {
+                    sent = flags.way.send(self.conn(), packets.new_clients());
+                })?;
+                sent
+            }
+            Some(recovery) => recovery.emit(self, event, args, flags)?,
         };
         if sent {
             outgoing::notify(self, event, args);
@@ -456,21 +495,18 @@ impl Socket {
         let (sender, answer) = oneshot::channel();
         self.expect_ack(id, Waiter::One(sender))
             .map_err(|(error, _)| error)?;
-        if flags.volatile {
-            if !self.conn().send_volatile(packet) {
-                self.forget_ack(id);
-                return Err(AckError::NotSent);
-            }
-        } else {
-            self.conn().send(packet);
+        // On a connection that has closed it waits, until the socket hears of that.
+        if !flags.way.send(self.conn(), packet) && !self.conn().is_closed() {
+            self.forget_ack(id);
+            return Err(AckError::NotSent);
         }
         outgoing::notify(self, event, args);
         Ok((id, answer))
     }
 
-    /// Asks this socket as one of many. Returns whether it was asked; if it owes too many answers
-    /// the ticket says so.
-    pub(crate) fn ask(&self, id: u64, ticket: Ticket, send: impl FnOnce() -> bool) -> bool {
+    /// Asks this socket as one of many. Returns whether it was asked; if it owes too many answers,
+    /// or too much is queued for it, the ticket says so.
+    pub(crate) fn ask(&self, id: u64, ticket: Ticket, way: Way, packet: Encoded) -> bool {
         if let Err((error, waiter)) = self.expect_ack(id, Waiter::OfMany(ticket)) {
             match (error, waiter) {
                 (AckError::Disconnected, Waiter::OfMany(ticket)) => ticket.void(),
@@ -479,9 +515,13 @@ impl Socket {
             }
             return false;
         }
-        let sent = send();
+        let sent = way.send(self.conn(), packet);
         if !sent && let Some(Waiter::OfMany(ticket)) = self.take_ack(id) {
-            ticket.void();
+            if way.volatile {
+                ticket.void();
+            } else if !self.conn().is_closed() {
+                ticket.answer(Err(AckError::NotSent));
+            }
         }
         sent
     }
@@ -538,10 +578,12 @@ impl Socket {
         connect: impl Fn(Option<&str>) -> Result<Encoded, EncodeError>,
     ) -> Result<(), EncodeError> {
         if let (Some(recovery), Some(_)) = (self.namespace().recovery(), self.recoverable()) {
-            return recovery.admit(self, connect);
+            recovery.admit(self, connect)?;
+        } else {
+            self.conn().send_essential(connect(None)?);
+            self.enter(&[]);
         }
-        self.conn().send(connect(None)?);
-        self.enter(&[], &mut self.namespace().registry().changes());
+        self.namespace().tell_room_events();
         Ok(())
     }
 
@@ -549,19 +591,20 @@ impl Socket {
     ///
     /// Order of locks, here and elsewhere: [recovery](crate::recovery::Recovery), what belongs to
     /// the state, a shard of the registry.
-    pub(crate) fn enter(&self, rooms: &[Room], changes: &mut Changes<'_, Member>) {
+    pub(crate) fn enter(&self, rooms: &[Room]) {
         let mut rare = self.rare();
-        changes.insert(self.0.id.clone(), Member::new(self));
+        let registry = self.namespace().registry();
+        registry.insert(self.0.id.clone(), Member::new(self));
         if !rooms.is_empty() {
-            changes.join(self.id(), rooms.iter().cloned());
+            registry.join(self.id(), rooms.iter().cloned());
         }
         if let Some(rare) = rare.take() {
-            self.join_now(rare.rooms, changes);
+            self.join_now(rare.rooms);
         }
         self.0.state.store(CONNECTED, Ordering::Release);
     }
 
-    fn join_now(&self, rooms: Vec<Room>, changes: &mut Changes<'_, Member>) {
+    fn join_now(&self, rooms: Vec<Room>) {
         if let (Some(recoverable), Some(recovery)) =
             (self.recoverable(), self.namespace().recovery())
         {
@@ -569,7 +612,7 @@ impl Socket {
                 recoverable.join(room, recovery.head());
             }
         }
-        changes.join(self.id(), rooms);
+        self.namespace().registry().join(self.id(), rooms);
     }
 
     /// A middleware has refused the client, or its connection is gone.
@@ -705,22 +748,19 @@ impl Socket {
     }
 
     fn leave_namespace(&self, state: u8, may_return: bool) -> bool {
-        let mut changes = self.namespace().registry().changes();
-        let mut exit = || self.exit(state, &mut changes);
         let left = match self.namespace().recovery() {
-            Some(recovery) => recovery.depart(self, may_return, exit),
-            None => exit(),
+            Some(recovery) => recovery.depart(self, may_return, || self.exit(state)),
+            None => self.exit(state),
         };
-        // What comes now is under no lock: those who want to know hear of it, and it may be the end
-        // of the namespace.
-        drop(changes);
+        self.namespace().tell_room_events();
         if left {
+            // Under no lock: this may be the end of the namespace.
             self.namespace().leave_seat();
         }
         left
     }
 
-    fn exit(&self, state: u8, changes: &mut Changes<'_, Member>) -> bool {
+    fn exit(&self, state: u8) -> bool {
         let mut rare = self.rare();
         let was =
             self.0
@@ -733,7 +773,7 @@ impl Socket {
             rooms: self.namespace().registry().rooms_of(self.id()),
             ..Rare::default()
         });
-        changes.remove(self.id());
+        self.namespace().registry().remove(self.id());
         // Whoever waits for an answer hears that there will be none.
         let pending = std::mem::replace(&mut *rare, left.map(Box::new));
         drop(rare);

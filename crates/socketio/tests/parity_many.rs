@@ -10,8 +10,8 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{A_MOMENT, Running};
-use socketio::{AckError, ConnectionStateRecovery, RemoteSocket, Socket, SocketIo};
+use common::{A_MOMENT, Log, Running};
+use socketio::{AckError, ConnectionStateRecovery, RemoteSocket, RoomEvent, Socket, SocketIo};
 use testkit::{Message, Ws};
 
 /// Clients in the namespace `/`, and their sockets.
@@ -241,6 +241,64 @@ async fn sockets_can_be_disconnected_together() {
         assert_eq!(b.recv().await, last);
         assert_eq!(b.recv_text().await, "41");
         assert!(running.io.of("/").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn who_is_told_of_rooms_may_change_them() {
+    let recovery = ConnectionStateRecovery::new();
+    for builder in [
+        SocketIo::builder(),
+        SocketIo::builder().connection_state_recovery(recovery),
+    ] {
+        let running = Running::start(builder.build()).await;
+        let (io, log) = (running.io.clone(), Log::default());
+        let told = log.clone();
+        running.io.of("/").on_room_event(move |event| {
+            let socket = |id: &str| io.of("/").socket(id);
+            let (line, room) = match event {
+                RoomEvent::Created { room } => ("create", room),
+                RoomEvent::Joined { room, id } => {
+                    assert!(socket(id).is_none_or(|it| is_in(&it, room)));
+                    ("join", room)
+                }
+                RoomEvent::Left { room, id } => {
+                    if let Some(socket) = socket(id) {
+                        socket.leave(room);
+                        socket.leave("room2");
+                    }
+                    ("leave", room)
+                }
+                RoomEvent::Deleted { room } => ("delete", room),
+                _ => return,
+            };
+            if room.starts_with("room") {
+                told.push(format!("{line} {room}"));
+            }
+        });
+        let mut ws = running.ws().await;
+        ws.text("40").await;
+        ws.recv_text().await;
+        let socket = running.io.sockets().remove(0);
+        socket.join(["room1", "room2"]);
+        socket.leave("room1");
+        socket.join("room3");
+        socket.disconnect();
+        let expected = [
+            "create room1",
+            "join room1",
+            "create room2",
+            "join room2",
+            "leave room1",
+            "delete room1",
+            "leave room2",
+            "delete room2",
+            "create room3",
+            "join room3",
+            "leave room3",
+            "delete room3",
+        ];
+        assert_eq!(log.lines(expected.len()).await, expected);
     }
 }
 

@@ -165,6 +165,22 @@ async fn text_beyond_ascii_arrives_as_it_is() {
 }
 
 #[tokio::test]
+async fn send_sends_the_event_message() {
+    let (running, _) = start().await;
+    let (mut ws, socket) = running.joined_as().await;
+    socket.send("a").unwrap();
+    running.io.send(&("b", 1)).unwrap();
+    running.io.to(socket.id()).send(&()).unwrap();
+    for packet in [
+        r#"42["message","a"]"#,
+        r#"42["message","b",1]"#,
+        r#"42["message"]"#,
+    ] {
+        assert_eq!(ws.recv_text().await, packet);
+    }
+}
+
+#[tokio::test]
 async fn a_message_may_be_null() {
     let (running, log) = start().await;
     running.io.on(

@@ -58,6 +58,7 @@ impl Cookie {
     }
 
     /// How long the browser keeps the cookie, in whole seconds. Default: until it is closed.
+    #[doc(alias = "maxAge")]
     pub fn max_age(mut self, max_age: impl Into<Option<Duration>>) -> Self {
         self.max_age = max_age.into();
         self
@@ -116,6 +117,7 @@ impl Cookie {
     }
 
     /// Whether scripts cannot read the cookie. Default: `true`.
+    #[doc(alias = "httpOnly")]
     pub fn http_only(mut self, http_only: bool) -> Self {
         self.http_only = http_only;
         self
@@ -142,6 +144,7 @@ impl Cookie {
 
     /// Whether requests that pages of other sites make carry the cookie. Default:
     /// [`SameSite::Lax`]. `None` leaves it to the browser.
+    #[doc(alias = "sameSite")]
     pub fn same_site(mut self, same_site: impl Into<Option<SameSite>>) -> Self {
         self.same_site = same_site.into();
         self

@@ -89,6 +89,7 @@ impl Cors {
     }
 
     /// The request headers that a preflight allows. Default: those it asks for.
+    #[doc(alias = "allowedHeaders")]
     pub fn allowed_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.allowed_headers = Some(joined(names));
         self
@@ -96,6 +97,7 @@ impl Cors {
 
     /// The response headers that a page may read besides the few that are always open to it.
     /// Default: none.
+    #[doc(alias = "exposedHeaders")]
     pub fn exposed_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.exposed_headers = Some(joined(names));
         self
@@ -111,6 +113,7 @@ impl Cors {
 
     /// How long a browser may keep the answer to a preflight, in whole seconds; zero forbids it.
     /// Default: not said, which most browsers take for five seconds.
+    #[doc(alias = "maxAge")]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
         self
@@ -118,12 +121,14 @@ impl Cors {
 
     /// Whether `OPTIONS` requests go on to the server, which refuses them as a bad method, in
     /// place of an answer. Default: `false`.
+    #[doc(alias = "preflightContinue")]
     pub fn preflight_continue(mut self, preflight_continue: bool) -> Self {
         self.preflight_continue = preflight_continue;
         self
     }
 
     /// The status of the answer to a preflight. Default: 204. Some very old browsers want 200.
+    #[doc(alias = "optionsSuccessStatus")]
     pub fn options_success_status(mut self, status: StatusCode) -> Self {
         self.options_success_status = status;
         self

@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::AtomicBool,
+    sync::{Arc, Mutex, atomic::AtomicBool},
     thread,
 };
 
@@ -25,7 +25,7 @@ fn reached(registry: &Registry<u8>, rooms: &[&str], except: &[&str]) -> Vec<u8> 
 #[test]
 fn an_observer_is_told_of_rooms_in_order() {
     let registry = Registry::new();
-    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     registry.observe(move |event| {
         let line = match event {
@@ -256,4 +256,39 @@ fn threads_agree_in_the_end() {
     });
     assert_eq!((registry.len(), registry.room_count()), (1, 1));
     assert_eq!(registry.rooms_of("witness").len(), 2);
+}
+
+/// Somebody who mirrors the rooms by what is told would otherwise forget one that is there.
+#[test]
+fn threads_that_change_one_room_are_told_of_in_its_order() {
+    let registry = Registry::new();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    registry.observe(move |event| log.lock().unwrap().push(event.clone()));
+    thread::scope(|scope| {
+        for worker in 0..4 {
+            let registry = &registry;
+            scope.spawn(move || {
+                let id = Room::from(format!("{worker}"));
+                for round in 0..5_000 {
+                    registry.insert(id.clone(), worker);
+                    registry.join(&id, ["all".into()]);
+                    if round % 2 == 0 {
+                        registry.leave(&id, "all");
+                    }
+                    registry.remove(&id);
+                }
+            });
+        }
+    });
+    let mut rooms = BTreeMap::<Room, BTreeSet<Room>>::new();
+    for event in told.lock().unwrap().drain(..) {
+        match event {
+            RoomEvent::Created { room } => assert!(rooms.insert(room, BTreeSet::new()).is_none()),
+            RoomEvent::Joined { room, id } => assert!(rooms.get_mut(&room).unwrap().insert(id)),
+            RoomEvent::Left { room, id } => assert!(rooms.get_mut(&room).unwrap().remove(&id)),
+            RoomEvent::Deleted { room } => assert!(rooms.remove(&room).unwrap().is_empty()),
+        }
+    }
+    assert!(rooms.is_empty(), "{rooms:?}");
 }

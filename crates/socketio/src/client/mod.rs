@@ -14,7 +14,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
+use engineio::{CloseReason, Connection, Data, SessionHandle, Transmit, Version};
 use futures_util::future::join_all;
 use socketio_proto::{AnyDecoder, Args, Packet, PacketKind};
 use tokio::time::Sleep;
@@ -232,7 +232,7 @@ impl Client {
         cx: &mut Context<'_>,
     ) {
         let event = Event {
-            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), name.clone(), id))),
+            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), id))),
             socket,
             name,
             args,
@@ -444,8 +444,41 @@ impl Connection for Client {
         }
     }
 
-    fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
-        self.end(reason.into(), None);
+    fn on_upgrade(&mut self, _: &mut Context<'_>) {
+        let hooks = self.io.conn_hooks();
+        hooks.upgrade.call(&self.io, |hook| hook(&self.session));
+    }
+
+    fn on_packet(&mut self, packet: &engineio::Packet) {
+        let hooks = self.io.conn_hooks();
+        hooks
+            .packet
+            .call(&self.io, |hook| hook(&self.session, packet));
+    }
+
+    fn on_packet_create(&mut self, packet: &Transmit) {
+        let hooks = self.io.conn_hooks();
+        hooks
+            .packet_create
+            .call(&self.io, |hook| hook(&self.session, packet));
+    }
+
+    fn on_drain(&mut self, _: &mut Context<'_>) {
+        let hooks = self.io.conn_hooks();
+        hooks.drain.call(&self.io, |hook| hook(&self.session));
+    }
+
+    fn on_close(
+        &mut self,
+        reason: CloseReason,
+        description: Option<&'static str>,
+        _: &mut Context<'_>,
+    ) {
+        self.end(reason.into(), description.map(Into::into));
+        let hooks = self.io.conn_hooks();
+        hooks
+            .close
+            .call(&self.io, |hook| hook(&self.session, reason, description));
     }
 }
 

@@ -63,6 +63,7 @@ impl ParentNamespace {
     }
 
     /// See [`Namespace::middleware`].
+    #[doc(alias = "use")]
     pub fn middleware<H, T, E>(&self, middleware: H) -> &Self
     where
         H: Handler<Connect, T, Output = Result<(), E>>,
@@ -97,6 +98,7 @@ impl ParentNamespace {
     }
 
     /// See [`Namespace::on_any`].
+    #[doc(alias = "onAny")]
     pub fn on_any<H, T>(&self, handler: H) -> &Self
     where
         H: Handler<Event, T, Output: IntoResult>,
@@ -130,6 +132,7 @@ impl ParentNamespace {
     }
 
     /// See [`Namespace::packet_middleware`].
+    #[doc(alias = "use")]
     pub fn packet_middleware<H, T>(&self, middleware: H) -> &Self
     where
         H: Handler<Event, T, Output: IntoVerdict>,
@@ -142,6 +145,7 @@ impl ParentNamespace {
     }
 
     /// See [`Namespace::on_any_outgoing`].
+    #[doc(alias = "onAnyOutgoing")]
     pub fn on_any_outgoing(
         &self,
         listener: impl Fn(&Socket, &OutgoingEvent<'_>) + Send + Sync + 'static,
@@ -181,12 +185,23 @@ impl ParentNamespace {
         self.everybody().emit(event, args)
     }
 
+    /// Sends the event `message` to all sockets of all children.
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
+    pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
+        self.everybody().send(args)
+    }
+
     /// Everybody in these rooms of any child.
     pub fn to(&self, rooms: impl IntoRooms) -> ParentBroadcastOperator {
         self.everybody().to(rooms)
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(&self, rooms: impl IntoRooms) -> ParentBroadcastOperator {
         self.to(rooms)
     }
@@ -201,12 +216,24 @@ impl ParentNamespace {
         self.everybody().volatile()
     }
 
+    /// Events in poll responses that may be compressed, or not. Default: `true`.
+    pub fn compress(&self, compress: bool) -> ParentBroadcastOperator {
+        self.everybody().compress(compress)
+    }
+
+    /// Only the sockets of this server.
+    pub fn local(&self) -> ParentBroadcastOperator {
+        self.everybody().local()
+    }
+
     fn everybody(&self) -> ParentBroadcastOperator {
         ParentBroadcastOperator {
             parent: self.clone(),
             rooms: Vec::new(),
             except: Vec::new(),
             volatile: false,
+            compress: true,
+            local: false,
         }
     }
 
@@ -287,6 +314,8 @@ pub struct ParentBroadcastOperator {
     rooms: Vec<Room>,
     except: Vec<Room>,
     volatile: bool,
+    compress: bool,
+    local: bool,
 }
 
 impl ParentBroadcastOperator {
@@ -297,6 +326,7 @@ impl ParentBroadcastOperator {
     }
 
     /// The same as [`to`](Self::to).
+    #[doc(alias = "in")]
     pub fn in_(self, rooms: impl IntoRooms) -> Self {
         self.to(rooms)
     }
@@ -313,6 +343,18 @@ impl ParentBroadcastOperator {
         self
     }
 
+    /// Whether a poll response that carries the event may be compressed. Default: `true`.
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
+    }
+
+    /// Only the sockets of this server.
+    pub fn local(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
     /// Sends the event to the children that there are now. The arguments are encoded once, the
     /// packet once for each child.
     ///
@@ -324,11 +366,25 @@ impl ParentBroadcastOperator {
         let args = Args::new(args)?;
         for child in self.parent.children() {
             let mut operator = child.to(&self.rooms).except(&self.except);
+            operator = operator.compress(self.compress);
             if self.volatile {
                 operator = operator.volatile();
+            }
+            if self.local {
+                operator = operator.local();
             }
             operator.emit(event, &args)?;
         }
         Ok(())
+    }
+
+    /// Sends the event `message`.
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be JSON.
+    #[doc(alias = "write")]
+    pub fn send<A: ToArgs + ?Sized>(&self, args: &A) -> Result<(), EmitError> {
+        self.emit("message", args)
     }
 }

@@ -45,8 +45,9 @@ impl Disconnect {
         self.reason
     }
 
-    /// More about the reason, for a log: what was wrong with a packet that could not be decoded.
-    /// Usually there is nothing to say.
+    /// More about the reason, for a log: what was wrong with a packet that could not be decoded, or
+    /// which rule of the transport the client broke ("poll connection closed prematurely"). Usually
+    /// there is nothing to say.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }
@@ -87,6 +88,12 @@ impl Event {
     pub fn set_args<A: ToArgs + ?Sized>(&mut self, args: &A) -> Result<(), EmitError> {
         self.args = Args::new(args)?;
         Ok(())
+    }
+
+    /// Makes it keep nothing else of the message alive, for as long as it waits.
+    pub(super) fn detach(&mut self) {
+        self.name = Str::from(&*self.name);
+        self.args.detach();
     }
 
     /// Whether the client wants an answer.

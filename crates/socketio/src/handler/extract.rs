@@ -254,7 +254,7 @@ impl FromContext<Event> for EventName {
     type Rejection = Infallible;
 
     fn from_context(event: &Event) -> Result<Self, Infallible> {
-        Ok(EventName(event.name.clone()))
+        Ok(EventName(event.name().into()))
     }
 }
 
@@ -289,7 +289,7 @@ impl FromContext<Event> for AckSender {
     type Rejection = Infallible;
 
     fn from_context(event: &Event) -> Result<Self, Infallible> {
-        let ack = event.ack.clone().inspect(|ack| ack.take());
+        let ack = event.ack.clone().inspect(|ack| ack.take(&event.name));
         Ok(AckSender(ack))
     }
 }

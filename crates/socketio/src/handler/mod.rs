@@ -8,9 +8,9 @@ mod table;
 
 use std::{
     any::Any,
-    future::Future,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
 };
 
@@ -29,7 +29,7 @@ pub(crate) use self::{
 };
 pub use crate::typed::{IntoAck, Typed, TypedParams};
 use crate::{
-    ConnectError, Socket,
+    ConnectError, Socket, Str,
     error::{BoxError, HandlerError},
 };
 
@@ -145,10 +145,14 @@ where
     F: Fn(H::Output) -> R + Copy + Send + Sync + 'static,
 {
     Arc::new(move |event| {
-        let answer = Answer::new(event);
+        let mut answer = Answer::new(event);
         match guarded(|| handler.call(event)) {
             Ok(Ok(future)) => Some(Box::pin(async move {
-                let run = async { answer.give(reply(future.await)) };
+                let mut future = pin!(future);
+                let run = async {
+                    let output = waiting(future.as_mut(), || answer.detach()).await;
+                    answer.give(reply(output));
+                };
                 if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
                     answer.panicked(&*panic);
                 }
@@ -165,6 +169,23 @@ where
     })
 }
 
+/// Awaits the future of a handler. If it does not finish at once, what is kept beside it is to be
+/// detached from the message: slices of it would keep all of it alive, which may be much, and is
+/// counted nowhere.
+async fn waiting<F: Future>(mut future: Pin<&mut F>, detach: impl FnOnce()) -> F::Output {
+    let mut detach = Some(detach);
+    poll_fn(|cx| {
+        let output = future.as_mut().poll(cx);
+        if output.is_pending()
+            && let Some(detach) = detach.take()
+        {
+            detach();
+        }
+        output
+    })
+    .await
+}
+
 /// A handler for something that nobody waits for an answer to.
 pub(crate) fn erase<C, H, T>(handler: H) -> Erased<C>
 where
@@ -172,23 +193,25 @@ where
     H: Handler<C, T, Output: IntoResult>,
 {
     Arc::new(move |context: &C| {
-        let (socket, event) = (context.socket().clone(), context.event_name().cloned());
-        let report = move |error| socket.report(event.as_deref(), error);
+        let (socket, mut event) = (context.socket().clone(), context.event_name().cloned());
         match guarded(|| handler.call(context)) {
             Ok(Ok(future)) => Some(Box::pin(async move {
-                let run = async { future.await.into_result() };
-                match AssertUnwindSafe(run).catch_unwind().await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => report(HandlerError::Failed(error)),
-                    Err(panic) => report(panic_error(&*panic)),
-                }
+                let mut future = pin!(future);
+                let detach = || event = event.as_deref().map(Str::from);
+                let run = async { waiting(future.as_mut(), detach).await.into_result() };
+                let error = match AssertUnwindSafe(run).catch_unwind().await {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => HandlerError::Failed(error),
+                    Err(panic) => panic_error(&*panic),
+                };
+                socket.report(event.as_deref(), error);
             })),
             Ok(Err(rejection)) => {
-                report(HandlerError::Extract(rejection));
+                socket.report(event.as_deref(), HandlerError::Extract(rejection));
                 None
             }
             Err(panic) => {
-                report(panic_error(&*panic));
+                socket.report(event.as_deref(), panic_error(&*panic));
                 None
             }
         }

@@ -1,10 +1,15 @@
 //! What events have to pass before their handlers are called.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use futures_util::FutureExt as _;
 
-use super::{Answer, Event, Handler, Handlers, Listeners, guarded};
+use super::{Answer, Event, Handler, Handlers, Listeners, guarded, waiting};
 use crate::{Socket, error::BoxError};
 
 /// What a [packet middleware](crate::Namespace::packet_middleware) can return.
@@ -60,7 +65,7 @@ where
     Arc::new(move |mut event| {
         let future = guarded(|| middleware.call(&event));
         Box::pin(async move {
-            let answer = Answer::new(&event);
+            let mut answer = Answer::new(&event);
             let future = match future {
                 Ok(Ok(future)) => future,
                 Ok(Err(rejection)) => {
@@ -72,7 +77,12 @@ where
                     return None;
                 }
             };
-            let run = async { future.await.into_verdict() };
+            let mut future = pin!(future);
+            let detach = || {
+                event.detach();
+                answer.detach();
+            };
+            let run = async { waiting(future.as_mut(), detach).await.into_verdict() };
             match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(Ok(None)) => Some(event),
                 Ok(Ok(Some(changed))) => {

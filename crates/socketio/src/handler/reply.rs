@@ -140,6 +140,11 @@ impl Answer {
         }
     }
 
+    /// Makes it keep nothing of the message alive, for as long as its handler waits.
+    pub(super) fn detach(&mut self) {
+        self.event = Str::from(&*self.event);
+    }
+
     /// Answers; a tuple stands for several arguments. Does nothing if the client wants no answer
     /// or has got one.
     pub fn send<A: ToArgs + ?Sized>(&self, args: &A) {

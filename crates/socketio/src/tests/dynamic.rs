@@ -381,6 +381,20 @@ async fn what_is_emitted_at_the_parent_reaches_all_children() {
 }
 
 #[tokio::test]
+async fn what_a_parent_sends_says_whether_it_may_be_compressed() {
+    let (io, _) = server();
+    let rooms = io.of_dynamic("/room/{id}");
+    let mut peer = Peer::open(&io).await;
+    let id = peer.join("/room/1");
+    rooms.emit("e", &()).unwrap();
+    rooms.compress(false).emit("e", &()).unwrap();
+    rooms.to(&id).compress(false).send(&()).unwrap();
+    let sent = peer.session.take_sent();
+    let flags: Vec<bool> = sent.iter().map(|message| message.compresses()).collect();
+    assert_eq!(flags, [true, false, false]);
+}
+
+#[tokio::test]
 async fn what_is_added_to_the_parent_later_is_for_the_children_that_there_are_too() {
     let (io, log) = server();
     let rooms = io.of_dynamic("/room/{id}");

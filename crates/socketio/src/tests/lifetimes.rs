@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,12 +12,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use engineio::Data as Message;
 use tokio::sync::Semaphore;
 
 use super::peer::{Log, Peer, server, server_with};
 use crate::{
-    ConnectError, DisconnectReason, Socket,
-    handler::{AckSender, FromContext, State},
+    ConnectError, DisconnectReason, Socket, SocketIo, Str,
+    handler::{AckSender, Data, EventName, FromContext, State},
 };
 
 #[tokio::test]
@@ -219,6 +222,48 @@ async fn a_middleware_error_that_cannot_say_what_it_is_refuses_all_the_same() {
     peer.send("0");
     assert_eq!(peer.received(), [r#"4{"message":"internal error"}"#]);
     assert!(!peer.is_closed());
+}
+
+#[tokio::test]
+async fn a_handler_that_waits_keeps_nothing_of_the_message_alive() {
+    type Register = fn(&SocketIo);
+    let ways: [Register; 4] = [
+        |io| {
+            io.on("e", async |_: Data<u8>| pending::<()>().await);
+        },
+        |io| {
+            io.on("e", async |_: EventName, _ack: AckSender| {
+                pending::<()>().await
+            });
+        },
+        |io| {
+            io.on_any(async || pending::<()>().await);
+        },
+        |io| {
+            io.of("/").packet_middleware(async || pending::<()>().await);
+        },
+    ];
+    for (way, register) in ways.into_iter().enumerate() {
+        for text in [r#"2["e",1]"#, r#"21["e",1]"#] {
+            let (io, _) = server();
+            register(&io);
+            let mut peer = Peer::connect(&io).await;
+            let owner = Arc::new(text.to_owned());
+            let bytes = Bytes::from_owner(Owner(owner.clone()));
+            peer.deliver(Message::Text(Str::try_from(bytes).unwrap()));
+            assert!(!peer.turn(), "way {way}: a handler waits");
+            assert_eq!(Arc::strong_count(&owner), 1, "way {way}: {text}");
+        }
+    }
+}
+
+/// Shows by its count whether the memory is still in use.
+struct Owner(Arc<String>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 #[tokio::test]

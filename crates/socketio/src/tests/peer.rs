@@ -91,7 +91,7 @@ impl Peer {
         self.deliver(Bytes::copy_from_slice(bytes).into());
     }
 
-    fn deliver(&mut self, message: Data) {
+    pub(crate) fn deliver(&mut self, message: Data) {
         assert!(self.is_ready(), "the connection takes nothing now");
         self.with(|client, cx| client.on_message(message, cx));
         self.turn();
@@ -129,7 +129,7 @@ impl Peer {
 
     /// The session closes.
     pub(crate) fn close(&mut self, reason: CloseReason) -> bool {
-        self.with(|client, cx| client.on_close(reason, cx));
+        self.with(|client, cx| client.on_close(reason, None, cx));
         self.turn()
     }
 
