@@ -551,7 +551,11 @@ impl<A: Acceptor> Future for Driver<A> {
                 }
             }
         }
-        // A session that always has something to do must not starve the others.
+        // A session that always has something to do must not starve the others, nor those who wait
+        // to send something.
+        if this.handle.is_ready() {
+            this.handle.mailbox().release();
+        }
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -3,17 +3,17 @@
 mod common;
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
-    task::{Context, Wake, Waker},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
 use common::{A_MOMENT, RECORD, Running, start_with};
 use engineio::{CloseReason, Config, Overflow, SessionHandle};
 use testkit::{TIME_LIMIT, Upgrade, within};
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 async fn start(config: Config) -> Running {
     start_with(config, RECORD).await
@@ -259,6 +259,23 @@ async fn a_sender_that_asks_again_and_again_is_woken() {
         assert!(ready);
     }
     assert!(ready(&handle).await);
+}
+
+#[tokio::test]
+async fn a_sender_does_not_wait_until_the_client_has_said_all() {
+    const FRAME: &[u8] = b"\x81\x82\0\0\0\x004x"; // a message `x`
+    const COUNT: usize = 100_000;
+
+    let running = start(Config::default().low_water(0)).await;
+    let (mut pipe, open) = running.ws_on_a_pipe(COUNT * FRAME.len()).await;
+    let handle = running.handle(&open.sid).await;
+    handle.send("x");
+    let mut ready = pin!(handle.ready());
+    let polled = poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx))).await;
+    assert!(polled.is_pending());
+    pipe.write_all(&FRAME.repeat(COUNT)).await.expect("a pipe");
+    assert!(within(TIME_LIMIT, "the session to be ready", ready).await);
+    assert!(running.seen(&open.sid).await.messages.len() < COUNT);
 }
 
 #[tokio::test]

@@ -78,10 +78,15 @@ impl WebSocket {
             .max_message_size(Some(max_payload))
             .max_frame_size(Some(max_payload));
         let (io, read) = Io::new(upgraded);
-        // A copy: moved, it would be the read buffer from now on, at the size of hyper's.
-        let read = read.to_vec();
-        let stream =
-            WebSocketStream::from_partially_read(io, read, Role::Server, Some(config)).await;
+        let (role, config) = (Role::Server, Some(config));
+        let stream = if read.is_empty() {
+            // Not made of nothing: a buffer whose slices are in use is replaced by one of the size
+            // that it was made with.
+            WebSocketStream::from_raw_socket(io, role, config).await
+        } else {
+            // A copy: moved, it would be the read buffer from now on, at the size of hyper's.
+            WebSocketStream::from_partially_read(io, read.to_vec(), role, config).await
+        };
         Self {
             stream,
             dialect,
