@@ -149,12 +149,8 @@ impl<A: Acceptor> Driver<A> {
             match socket.poll_read(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Incoming::Message(data)) => self.take_frame(data, now),
-                Poll::Ready(Incoming::End(reason)) => {
+                Poll::Ready(Incoming::End(change)) => {
                     self.dismiss_socket();
-                    let change = match reason {
-                        CloseReason::TransportClose => LaneChange::Closed,
-                        _ => LaneChange::Failed,
-                    };
                     let _ = self.session.handle_lane(change, now);
                 }
             }
@@ -194,7 +190,7 @@ impl<A: Acceptor> Driver<A> {
                     }
                 }
                 Item::Close(reason) => self.session.close(reason, now),
-                Item::Overflow => self.session.abort(CloseReason::SlowClient),
+                Item::Abort(reason) => self.session.abort(reason),
                 Item::Poll(reply) => polls.push(reply),
                 Item::PostOpen(open) => {
                     if self.session.closed().is_none() {
@@ -332,7 +328,8 @@ impl<A: Acceptor> Driver<A> {
                 }
                 Some(Event::Closed(reason)) => {
                     self.handle.set_closed();
-                    self.connection.on_close(reason, cx);
+                    let description = self.session.violation().map(Violation::as_str);
+                    self.connection.on_close(reason, description, cx);
                 }
                 None => return,
             }

@@ -22,8 +22,8 @@ pub(crate) enum Item {
     Send(Encoded),
     /// The application closes the session.
     Close(CloseReason),
-    /// More was queued than the peer reads; the newest message was not taken.
-    Overflow,
+    /// The session is to close at once, without what is queued.
+    Abort(CloseReason),
     /// A GET has come.
     Poll(oneshot::Sender<PollReply>),
     /// A POST could not be read at once. The sender is dropped when the session ends.
@@ -182,16 +182,16 @@ mod tests {
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);
         let mailbox = Mailbox::default();
-        mailbox.push(Item::Overflow).unwrap();
+        mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
         assert!(!mailbox.sleep(true, &mut cx));
         let mut items = VecDeque::new();
         mailbox.take(&mut items);
         assert_eq!(items.len(), 1);
         assert!(mailbox.sleep(true, &mut cx));
-        mailbox.push(Item::Overflow).unwrap();
-        mailbox.push(Item::Overflow).unwrap();
+        mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
+        mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert_eq!(mailbox.close().len(), 2);
-        assert!(mailbox.push(Item::Overflow).is_err());
+        assert!(mailbox.push(Item::Abort(CloseReason::ForcedClose)).is_err());
     }
 }

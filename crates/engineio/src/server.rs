@@ -122,6 +122,7 @@ impl<A: Acceptor> Server<A> {
         let Traffic {
             dropped,
             dropped_volatile,
+            waits,
             slow_clients,
             ..
         } = &*self.0.traffic;
@@ -132,6 +133,7 @@ impl<A: Acceptor> Server<A> {
             queued_bytes,
             dropped: dropped.load(Relaxed),
             dropped_volatile: dropped_volatile.load(Relaxed),
+            waits: waits.load(Relaxed),
             slow_clients: slow_clients.load(Relaxed),
         }
     }

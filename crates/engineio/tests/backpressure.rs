@@ -85,6 +85,59 @@ async fn bytes_overflow_in_the_same_way() {
 }
 
 #[tokio::test]
+async fn a_message_may_have_its_own_word_on_overflow() {
+    for configured in [Overflow::Disconnect, Overflow::DropNewest] {
+        let config = Config::default()
+            .max_queued_messages(2)
+            .overflow(configured);
+        let running = start(config).await;
+        let mut session = running.open().await;
+        let handle = running.handle(session.sid()).await;
+        assert!(handle.send_with("a", None) && handle.send_with("b", Overflow::Disconnect));
+        assert!(!handle.send_with("c", Overflow::DropNewest));
+        assert_eq!(session.poll_text().await, "4a\x1e4b");
+        running.assert_open(session.sid()).await;
+        assert!(handle.send_with("d", None) && handle.send_with("e", Overflow::DropNewest));
+        assert!(!handle.send_with("f", Overflow::Disconnect));
+        let reason = running.close_reason(session.sid()).await;
+        assert_eq!(reason, CloseReason::SlowClient);
+        assert!(!handle.send_with("g", None));
+        let stats = running.server.stats();
+        assert_eq!((stats.slow_clients, stats.dropped), (1, 2));
+    }
+}
+
+#[tokio::test]
+async fn what_is_essential_is_not_dropped_but_bounded_all_the_same() {
+    let config = Config::default()
+        .max_queued(1000)
+        .overflow(Overflow::DropNewest);
+    let running = start(config).await;
+    let mut session = running.open().await;
+    let handle = running.handle(session.sid()).await;
+    let mut sent = 0;
+    while handle.send_with("event", None) {
+        sent += 1;
+    }
+    handle.send_essential("answer");
+    assert!(
+        !handle.send_with("event", None),
+        "the reserve is not for it"
+    );
+    let body = session.poll_text().await;
+    assert!(body.ends_with("\x1e4answer"), "{body}");
+    assert_eq!(body.split('\x1e').count(), sent + 1);
+    running.assert_open(session.sid()).await;
+
+    for _ in 0..100 {
+        handle.send_essential("answer");
+        assert!(handle.queued() <= 2 * 1000);
+    }
+    let reason = running.close_reason(session.sid()).await;
+    assert_eq!(reason, CloseReason::SlowClient);
+}
+
+#[tokio::test]
 async fn a_sender_who_waits_never_meets_the_limits_on_websocket() {
     let running = start(Config::default().max_queued(200_000)).await;
     let (mut ws, open) = running.ws().await;
@@ -161,7 +214,9 @@ async fn a_sender_waits_until_the_client_has_read() {
     handle.send("x");
     assert!(ready(&handle).await, "one message is little");
     handle.send("x");
+    assert_eq!(running.server.stats().waits, 0);
     assert!(waits(handle.ready()).await);
+    assert_eq!(running.server.stats().waits, 1);
     let (one, two) = (handle.clone(), handle.clone());
     let one = tokio::spawn(async move { one.ready().await });
     let two = tokio::spawn(async move { two.ready().await });

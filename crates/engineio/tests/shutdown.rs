@@ -87,7 +87,7 @@ impl Connection for SlowConnection {
         }
     }
 
-    fn on_close(&mut self, _: CloseReason, _: &mut Context<'_>) {
+    fn on_close(&mut self, _: CloseReason, _: Option<&'static str>, _: &mut Context<'_>) {
         self.work = Some(Box::pin(sleep(self.app.time)));
     }
 }

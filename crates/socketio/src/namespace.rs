@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use engineio::SessionHandle;
+use engineio::{Overflow, SessionHandle};
 use serde::de::DeserializeOwned;
 use socketio_adapter::{Cluster, Local, Registry, RoomEvent};
 use socketio_proto::{Codec, ToArgs};
@@ -378,6 +378,12 @@ impl Namespace {
     /// Events that may be lost: they go to those whose connection can take them right now.
     pub fn volatile(&self) -> BroadcastOperator {
         self.everybody().volatile()
+    }
+
+    /// Events that are dropped, or that disconnect a client, if too much is queued for it; see
+    /// [`BroadcastOperator::overflow`].
+    pub fn overflow(&self, overflow: Overflow) -> BroadcastOperator {
+        self.everybody().overflow(overflow)
     }
 
     /// Events in poll responses that may be compressed, or not. Default: `true`.

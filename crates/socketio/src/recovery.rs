@@ -24,7 +24,7 @@ use socketio_proto::{Args, ArgsWriter, EncodeError, Encoded, ToArgs};
 use tokio::time::Instant;
 
 use self::log::Log;
-use crate::{Namespace, Socket, namespace::Member, socket::WeakSocket};
+use crate::{Namespace, Socket, emitter::Flags, namespace::Member, socket::WeakSocket};
 
 /// Options of connection state recovery; see
 /// [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
@@ -210,14 +210,15 @@ impl Recovery {
         self.budget.options.skip_middlewares
     }
 
-    /// Sends an event to sockets of this node, and keeps it for those that miss it.
+    /// Sends an event to sockets of this node, by the function, and keeps it for those that miss
+    /// it.
     pub(crate) fn broadcast<A: ToArgs + ?Sized>(
         &self,
         namespace: &Namespace,
         event: &str,
         args: &A,
         options: &Options,
-        mut reached: impl FnMut(&Member),
+        mut send: impl FnMut(&Member, Encoded),
     ) -> Result<(), EncodeError> {
         let Options {
             selection,
@@ -231,34 +232,35 @@ impl Recovery {
             *compress,
             |state, offset, packets| {
                 state.keep(offset, &packets.with_offset, selection, &self.budget);
-                namespace.registry().each(selection, |member| {
-                    member.session.send(packets.of(member));
-                    reached(member);
-                });
+                let registry = namespace.registry();
+                registry.each(selection, |member| send(member, packets.of(member)));
             },
         )
     }
 
-    /// Sends an event to one connected socket, and keeps it for the case that it misses it.
+    /// Sends an event to one connected socket, and keeps it for the case that it misses it. Returns
+    /// whether the connection took it.
     pub(crate) fn emit<A: ToArgs + ?Sized>(
         &self,
         socket: &Socket,
         event: &str,
         args: &A,
-        compress: bool,
-    ) -> Result<(), EncodeError> {
+        flags: Flags,
+    ) -> Result<bool, EncodeError> {
+        let mut sent = false;
         let (namespace, room) = (socket.namespace(), Selection::room(socket.room()));
         self.send(
             namespace,
             event,
             args,
-            compress,
+            flags.compress,
             |state, offset, packets| {
                 // Who is gone for the time being will get it when it is back.
                 state.keep(offset, &packets.with_offset, &room, &self.budget);
-                socket.conn().send(packets.with_offset.clone());
+                sent = flags.way.send(socket.conn(), packets.with_offset.clone());
             },
-        )
+        )?;
+        Ok(sent)
     }
 
     /// Sends a volatile event to whom the function sends it. It is not kept; but since clients take
@@ -277,7 +279,7 @@ impl Recovery {
                 .event(namespace.name(), None, event, args)?
                 .compress(compress);
             send(&Packets {
-                with_offset: plain.compress(compress),
+                with_offset: plain,
                 plain: None,
             });
             return Ok(());
@@ -387,12 +389,12 @@ impl Recovery {
         let mut rooms = Vec::new();
         if let Some((missed, saved)) = claimed {
             for packet in missed {
-                socket.conn().send(packet);
+                socket.conn().send_essential(packet);
             }
             inner.start = saved.start;
             inner.joined = saved.rooms;
             rooms.extend(inner.joined.iter().map(|it| it.room.clone()));
-            socket.conn().send(back);
+            socket.conn().send_essential(back);
         } else {
             inner.pid = new_pid;
             inner.start = state.log.head();
@@ -400,7 +402,7 @@ impl Recovery {
                 room: socket.room(),
                 since: inner.start,
             }];
-            socket.conn().send(fresh);
+            socket.conn().send_essential(fresh);
         }
         let pid = inner.pid.clone();
         drop(inner);

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use engineio::{Acceptor, Closed, Config, Server, SessionHandle, WeakServer};
+use engineio::{
+    Acceptor, CloseReason, Closed, Config, Overflow, Server, SessionHandle, WeakServer,
+};
 use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use socketio_adapter::Adapter;
@@ -18,10 +20,11 @@ use socketio_proto::{Codec, Limits, Parser, ToArgs};
 use crate::{
     BroadcastAcks, BroadcastOperator, ConnectError, ConnectionStateRecovery, EmitError,
     ErrorReport, FetchError, Handshake, Namespace, NamespaceMatcher, ParentNamespace, RemoteSocket,
-    ServerSideError, ServerSideEvent, Socket,
+    ServerSideError, ServerSideEvent, Socket, Stats,
     broadcast::IntoRooms,
     client::Client,
     client_files,
+    conn::{ConnHooks, Packet, Transmit},
     dynamic::Params,
     handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded, panic_error},
     namespace::{ErrorHook, log},
@@ -43,6 +46,7 @@ struct Inner {
     main: Namespace,
     namespaces: Namespaces,
     on_new_namespace: Watched<Vec<NamespaceHook>>,
+    conn_hooks: ConnHooks,
     config: Config,
     /// Made when first asked for. Weak: the service keeps the server alive. It lives for as long as
     /// somebody has it or there are sessions; one that is made anew after that is the same to
@@ -222,6 +226,54 @@ impl SocketIo {
         self
     }
 
+    /// Adds a function that is called when a connection has moved from polling to a WebSocket. See
+    /// [`conn`](crate::conn) for this and the next four.
+    pub fn on_upgrade(&self, hook: impl Fn(&SessionHandle) + Send + Sync + 'static) -> &Self {
+        self.0.conn_hooks.upgrade.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called for every packet of Engine.IO that comes from a client, be it
+    /// a message, a ping or a pong, before anybody has looked at it. The packets of an upgrade's
+    /// probe are none.
+    pub fn on_packet(
+        &self,
+        hook: impl Fn(&SessionHandle, &Packet) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.packet.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called for every packet of Engine.IO that is about to be written to
+    /// a client: the handshake, a message, a ping or a pong, and what ends a poll that has nothing
+    /// to carry. In the official server it is called when the packet is put into the queue.
+    #[doc(alias = "packetCreate")]
+    pub fn on_packet_create(
+        &self,
+        hook: impl Fn(&SessionHandle, &Transmit) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.packet_create.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called whenever all that was sent to a client has been written. The
+    /// client may not have got it yet.
+    pub fn on_drain(&self, hook: impl Fn(&SessionHandle) + Send + Sync + 'static) -> &Self {
+        self.0.conn_hooks.drain.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called when a connection has closed, whether its client had joined
+    /// a namespace or not. If the client broke a rule of the transport, the last parameter says
+    /// which; see [`Disconnect::description`].
+    pub fn on_close(
+        &self,
+        hook: impl Fn(&SessionHandle, CloseReason, Option<&str>) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.close.add(Arc::new(hook));
+        self
+    }
+
     /// See [`Namespace::middleware`].
     #[doc(alias = "use")]
     pub fn middleware<H, T, E>(&self, middleware: H) -> &Self
@@ -327,6 +379,11 @@ impl SocketIo {
         self.0.main.volatile()
     }
 
+    /// See [`Namespace::overflow`].
+    pub fn overflow(&self, overflow: Overflow) -> BroadcastOperator {
+        self.0.main.overflow(overflow)
+    }
+
     /// See [`Namespace::compress`].
     pub fn compress(&self, compress: bool) -> BroadcastOperator {
         self.0.main.compress(compress)
@@ -411,6 +468,18 @@ impl SocketIo {
         args: &(impl ToArgs + ?Sized),
     ) -> Result<Vec<T>, ServerSideError<T>> {
         self.0.main.server_side_emit_with_ack(event, args).await
+    }
+
+    /// Numbers for whoever watches over the server. It looks at every connection.
+    ///
+    /// ```
+    /// let io = socketio::SocketIo::new();
+    /// assert_eq!(io.stats().sessions, 0);
+    /// ```
+    #[doc(alias = "clientsCount")]
+    pub fn stats(&self) -> Stats {
+        let service = self.current_service().upgrade();
+        Stats::of(self, service.map(|it| it.stats()))
     }
 
     /// The service that answers HTTP requests: a hyper 1 service and a tower service, and by its
@@ -596,6 +665,10 @@ impl SocketIo {
         &self.0.core.codec
     }
 
+    pub(crate) fn conn_hooks(&self) -> &ConnHooks {
+        &self.0.conn_hooks
+    }
+
     /// Something went wrong before the client had joined any namespace.
     pub(crate) fn report(&self, report: &ErrorReport<'_>) {
         self.0.core.report(report);
@@ -732,7 +805,8 @@ impl Builder {
     }
 
     /// Makes this server one of several that act as one: broadcasts reach the sockets of all of
-    /// them. Default: none, the server is alone.
+    /// them, the sockets of this one [first](BroadcastOperator::emit). Default: none, the server is
+    /// alone. [`adapter`](crate::adapter::adapter) shows how one is written.
     ///
     /// ```
     /// use socketio::{SocketIo, adapter::MemoryAdapter};
@@ -830,8 +904,24 @@ impl Builder {
         self
     }
 
-    /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies. The path is
+    /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies, and what
+    /// happens [when a client reads too slowly](crate#when-a-client-reads-too-slowly). The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
+    ///
+    /// Requests that are refused, and headers of responses, are told here too; see
+    /// [`conn`](crate::conn).
+    ///
+    /// ```
+    /// use socketio::SocketIo;
+    ///
+    /// let io = SocketIo::builder()
+    ///     .engine(|config| {
+    ///         config
+    ///             .max_payload(100_000)
+    ///             .on_connection_error(|error| eprintln!("{} {:?}", error.method, error.kind))
+    ///     })
+    ///     .build();
+    /// ```
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
         self.engine = change(self.engine);
         self
@@ -884,6 +974,7 @@ impl Builder {
             main: main.clone(),
             namespaces: Namespaces::new(main.clone()),
             on_new_namespace: Watched::default(),
+            conn_hooks: ConnHooks::default(),
             core,
             config: self.engine,
             service: Mutex::default(),

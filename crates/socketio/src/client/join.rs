@@ -165,7 +165,7 @@ impl Client {
     /// client would wait for ever.
     fn tell(&mut self, packet: Result<Encoded, EncodeError>) {
         match packet {
-            Ok(packet) => self.session.send(packet),
+            Ok(packet) => self.session.send_essential(packet),
             Err(error) => {
                 self.io.report(&ErrorReport {
                     socket: None,

@@ -14,7 +14,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
+use engineio::{CloseReason, Connection, Data, SessionHandle, Transmit, Version};
 use futures_util::future::join_all;
 use socketio_proto::{AnyDecoder, Args, Packet, PacketKind};
 use tokio::time::Sleep;
@@ -105,6 +105,8 @@ impl Client {
         }
         let mut kicked = None;
         for slot in &mut self.slots {
+            // What was removed is not kept for longer than until the next heartbeat.
+            slot.handlers.refresh(slot.namespace.handlers());
             if let Some(socket) = slot.connected()
                 && let Some(kick) = socket.poll_kicked(cx)
             {
@@ -275,11 +277,11 @@ impl Client {
         let mut unhandled = true;
         let mut run = |handlers: &[(HandlerId, EventHandler)]| {
             for (id, handler) in handlers {
-                unhandled = false;
                 // Whoever removes it calls it.
                 if handler.once && !event.socket.off(*id) {
                     continue;
                 }
+                unhandled = false;
                 if let Some(task) = (handler.call)(event) {
                     in_flight.start(Work::Event(task), cx);
                 }
@@ -442,8 +444,41 @@ impl Connection for Client {
         }
     }
 
-    fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
-        self.end(reason.into(), None);
+    fn on_upgrade(&mut self, _: &mut Context<'_>) {
+        let hooks = self.io.conn_hooks();
+        hooks.upgrade.call(&self.io, |hook| hook(&self.session));
+    }
+
+    fn on_packet(&mut self, packet: &engineio::Packet) {
+        let hooks = self.io.conn_hooks();
+        hooks
+            .packet
+            .call(&self.io, |hook| hook(&self.session, packet));
+    }
+
+    fn on_packet_create(&mut self, packet: &Transmit) {
+        let hooks = self.io.conn_hooks();
+        hooks
+            .packet_create
+            .call(&self.io, |hook| hook(&self.session, packet));
+    }
+
+    fn on_drain(&mut self, _: &mut Context<'_>) {
+        let hooks = self.io.conn_hooks();
+        hooks.drain.call(&self.io, |hook| hook(&self.session));
+    }
+
+    fn on_close(
+        &mut self,
+        reason: CloseReason,
+        description: Option<&'static str>,
+        _: &mut Context<'_>,
+    ) {
+        self.end(reason.into(), description.map(Into::into));
+        let hooks = self.io.conn_hooks();
+        hooks
+            .close
+            .call(&self.io, |hook| hook(&self.session, reason, description));
     }
 }
 
