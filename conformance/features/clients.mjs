@@ -74,14 +74,19 @@ export function assertSame(actual, expected, what) {
 
 /** Resolves with the arguments of the next event of this name. */
 export const next = (socket, event) =>
-  within(LIMIT, `the event ${event}`, new Promise((resolve) => socket.once(event, (...args) => resolve(args))));
+  within(
+    LIMIT,
+    `the event ${event}`,
+    new Promise((resolve) => socket.once(event, (...args) => resolve(args))),
+  );
 
+/** Resolves when the socket is connected, and fails when it is refused. */
 export async function connected(socket) {
   if (!socket.connected) {
-    const refused = next(socket, "connect_error").then(([error]) => {
-      throw error;
+    const outcome = new Promise((resolve, reject) => {
+      socket.once("connect", resolve).once("connect_error", reject);
     });
-    await Promise.race([next(socket, "connect"), refused]);
+    await within(LIMIT, "a connected socket", outcome);
   }
 }
 

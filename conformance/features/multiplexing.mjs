@@ -35,12 +35,18 @@ export const multiplexing = {
     const sockets = await three(clients);
     const heard = sockets.map((socket) => collect(socket, "said"));
     for (const n of range(100)) {
-      sockets.forEach((socket, index) => socket.emit("say", socket.id, `${index}`, n, Buffer.from([index, n])));
+      sockets.forEach((socket, index) =>
+        socket.emit("say", socket.id, `${index}`, n, Buffer.from([index, n])),
+      );
     }
     await Promise.all(sockets.map((socket) => ask(socket, "echo", 1)));
     heard.forEach((events, index) => {
       const found = events.map(([, who, n, bytes]) => [who, n, [...bytes]]);
-      assertSame(found, range(100).map((n) => [`${index}`, n, [index, n]]), NAMES[index]);
+      assertSame(
+        found,
+        range(100).map((n) => [`${index}`, n, [index, n]]),
+        NAMES[index],
+      );
     });
   },
 

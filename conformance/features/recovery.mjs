@@ -1,6 +1,16 @@
 // What a client gets back when its connection was lost for a moment.
 import { sleep, until } from "../lib/time.mjs";
-import { ask, assert, assertSame, collect, connected, next, overWebSocket, range, unique } from "./clients.mjs";
+import {
+  ask,
+  assert,
+  assertSame,
+  collect,
+  connected,
+  next,
+  overWebSocket,
+  range,
+  unique,
+} from "./clients.mjs";
 
 export const recovery = {
   async "what was missed arrives, in order and once"(clients) {
@@ -91,7 +101,14 @@ export const recovery = {
     pairs.forEach(([mine], index) => {
       assert(mine.recovered, `not recovered in ${mine.nsp}`);
       const found = heard[index].map(([value, nsp]) => [value, nsp]);
-      assertSame(found, [["before", mine.nsp], ["missed", mine.nsp]], `events of ${mine.nsp}`);
+      assertSame(
+        found,
+        [
+          ["before", mine.nsp],
+          ["missed", mine.nsp],
+        ],
+        `events of ${mine.nsp}`,
+      );
     });
   },
 
@@ -187,7 +204,7 @@ async function listening(clients) {
 
 const state = async (socket) => ({
   id: socket.id,
-  rooms: (await ask(socket, "rooms")).toSorted(),
+  rooms: (await ask(socket, "rooms")).sort(),
   remembered: await ask(socket, "recall"),
 });
 
