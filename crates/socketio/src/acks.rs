@@ -56,6 +56,8 @@ pub(crate) struct Acks {
     /// Those of this server who were asked.
     _asked: Asked,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Other servers have not answered in time.
+    is_late: bool,
 }
 
 impl Acks {
@@ -68,6 +70,7 @@ impl Acks {
             answers,
             _asked: asked,
             deadline: timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout))),
+            is_late: false,
         }
     }
 }
@@ -98,18 +101,23 @@ impl<T: DeserializeOwned> BroadcastAcks<T> {
             });
         };
         // The answers first: what has come in time counts.
-        let answer = match acks.answers.poll_recv(cx) {
-            Poll::Ready(Some(answer)) => answer,
-            Poll::Ready(None) => {
-                self.state = State::Done;
-                return Poll::Ready(None);
-            }
-            Poll::Pending => {
-                let Some(deadline) = &mut acks.deadline else {
-                    return Poll::Pending;
-                };
-                ready!(deadline.as_mut().poll(cx));
-                Err(AckError::Timeout)
+        let answer = loop {
+            match acks.answers.poll_recv(cx) {
+                // The clients of this server may have more time.
+                Poll::Ready(Some(Err(AckError::Timeout))) => acks.is_late = true,
+                Poll::Ready(Some(answer)) => break answer,
+                Poll::Ready(None) if acks.is_late => break Err(AckError::Timeout),
+                Poll::Ready(None) => {
+                    self.state = State::Done;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    let Some(deadline) = &mut acks.deadline else {
+                        return Poll::Pending;
+                    };
+                    ready!(deadline.as_mut().poll(cx));
+                    break Err(AckError::Timeout);
+                }
             }
         };
         if answer == Err(AckError::Timeout) {

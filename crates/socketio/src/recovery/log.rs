@@ -215,7 +215,8 @@ impl Log {
         if let Some(entry) = self.remove(at, account) {
             let time = entry.time;
             self.each_room(&entry.selection, account, |room| {
-                room.lost = Some(Moment { at, time });
+                // Another room of a later event may have been full before this one.
+                room.lost = room.lost.max(Some(Moment { at, time }));
             });
         }
     }
@@ -320,3 +321,6 @@ const NAME: usize = 64;
 const SLOT: usize = 64;
 
 const ROOM: usize = 160;
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt};
 
 use super::peer::{Log, Peer, server, server_with};
-use crate::{AckError, ConnectionStateRecovery, RoomEvent, Socket};
+use crate::{AckError, ConnectionStateRecovery, RoomEvent, Socket, adapter::MemoryAdapter};
 
 async fn three(io: &crate::SocketIo) -> [Peer; 3] {
     let mut peers = [
@@ -373,4 +373,22 @@ async fn data_belongs_to_a_socket() {
     assert!(socket.data::<String>().is_err());
     socket.set_data(&["a"]).unwrap();
     assert_eq!(socket.data::<Vec<String>>().unwrap(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_of_this_server_may_answer_later_than_other_servers() {
+    let cluster = MemoryAdapter::new();
+    let (io, _) = server_with(|builder| builder.adapter(cluster.clone()));
+    let (other, _) = server_with(|builder| builder.adapter(cluster));
+    let mut here = Peer::connect(&io).await;
+    let _there = Peer::connect(&other).await;
+    let answers = io.emit_with_ack::<u8>("?", &());
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        here.send("30[7]");
+    };
+    let (answers, ()) = tokio::join!(answers, late);
+    let error = answers.unwrap_err();
+    assert_eq!(error.responses, [7]);
+    assert_eq!(error.errors, [AckError::Timeout]);
 }

@@ -33,18 +33,27 @@ impl Peer {
         Self::open_with(io, Version::V3, &query).await
     }
 
+    /// The same, not in any namespace before its first turn.
+    pub(crate) async fn open_later(io: &SocketIo) -> Self {
+        Self::waiting(io, Version::V3, "EIO=3&transport=websocket").await
+    }
+
     async fn open_with(io: &SocketIo, version: Version, query: &str) -> Self {
+        let mut peer = Self::waiting(io, version, query).await;
+        peer.turn();
+        peer
+    }
+
+    async fn waiting(io: &SocketIo, version: Version, query: &str) -> Self {
         let request = handshake(query).await;
         let sid = format!("session-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let session = SessionHandle::detached(Sid::from(&*sid), version);
         let client = io.accept(session.clone(), request);
-        let mut peer = Self {
+        Self {
             client,
             session,
             wakes: Arc::default(),
-        };
-        peer.turn();
-        peer
+        }
     }
 
     /// A client of protocol 5 in the namespace `/`.
