@@ -2,12 +2,12 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit doc layers msrv conformance soak
+.PHONY: run test setup format clippy unit doc layers parity msrv conformance soak
 
 run:
 	cargo run --release -p chat-server
 
-test: setup format clippy unit doc layers msrv conformance
+test: setup format clippy unit doc layers parity msrv conformance
 	@echo 'make test: all green'
 
 # Installs what is missing, or says what to install.
@@ -29,6 +29,10 @@ doc:
 # Which crate may know what.
 layers:
 	.ci/layers
+
+# The official server's own tests: each is one of ours, or there is a reason.
+parity:
+	.ci/parity
 
 # The minimum Rust version.
 msrv:

@@ -51,22 +51,22 @@ export const acks = {
 
   async "retries until there is an answer"(clients) {
     const book = unique();
-    const socket = await clients.connect("/features", { retries: 5, ackTimeout: 100 });
-    const answers = range(3).map((n) => socket.emitWithAck("note", book, n, 3));
+    const socket = await clients.connect("/features", { retries: 10, ackTimeout: 200 });
+    const answers = range(2).map((n) => socket.emitWithAck("note", book, n, 3));
     for (const times of await Promise.all(answers)) {
       assert(times >= 3, `answered after ${times} attempts`);
     }
     // One event at a time: the next one leaves when this one is answered.
-    const notes = await socket.emitWithAck("notes", book);
-    assertSame([...new Set(notes)], [0, 1, 2], "order");
-    assertSame(notes, notes.toSorted(), "order with the attempts");
+    const notes = await socket.timeout(5_000).emitWithAck("notes", book);
+    assertSame([...new Set(notes)], [0, 1], "order");
+    assertSame(notes, [...notes].sort(), "order with the attempts");
   },
 
   async "retries in vain"(clients) {
     const book = unique();
     const socket = await clients.connect("/features", { retries: 2, ackTimeout: 50 });
     assertSame(await rejection(socket.emitWithAck("note", book, 0, 0)), "operation has timed out", "error");
-    const notes = await socket.emitWithAck("notes", book);
+    const notes = await socket.timeout(5_000).emitWithAck("notes", book);
     assertSame(notes, [0, 0, 0], "attempts");
   },
 
@@ -82,7 +82,7 @@ export const acks = {
     await Promise.all(answers);
     await connected(socket);
     assertSame(breaks.length, 2, "breaks");
-    const notes = await socket.emitWithAck("notes", book);
+    const notes = await socket.timeout(5_000).emitWithAck("notes", book);
     assertSame([...new Set(notes)], range(30), "order");
   },
 };

@@ -8,15 +8,24 @@ const LIMIT = 5_000;
 
 export class Clients {
   #sockets = new Set();
+  #urls;
+  #url;
 
-  constructor(url, transports) {
-    this.url = url;
+  constructor(urls, transports) {
+    this.#urls = urls;
+    this.#url = urls.patient;
     this.transports = transports;
+  }
+
+  /** From now on at the server that keeps what it could recover only shortly. */
+  ofImpatientServer() {
+    this.#url = this.#urls.impatient;
+    return this;
   }
 
   /** A client of a namespace on a connection of its own, unless `options` say otherwise. */
   socket(namespace, options) {
-    const socket = io(this.url + namespace, {
+    const socket = io(this.#url + namespace, {
       transports: this.transports,
       forceNew: true,
       reconnectionDelay: 20,
@@ -49,6 +58,9 @@ export class Clients {
   }
 }
 
+/** Marks a check that polling alone has no use for. */
+export const overWebSocket = (check) => Object.assign(check, { needs: "websocket" });
+
 export function assert(condition, message) {
   if (!condition) {
     throw new Error(message);
@@ -62,14 +74,19 @@ export function assertSame(actual, expected, what) {
 
 /** Resolves with the arguments of the next event of this name. */
 export const next = (socket, event) =>
-  within(LIMIT, `the event ${event}`, new Promise((resolve) => socket.once(event, (...args) => resolve(args))));
+  within(
+    LIMIT,
+    `the event ${event}`,
+    new Promise((resolve) => socket.once(event, (...args) => resolve(args))),
+  );
 
+/** Resolves when the socket is connected, and fails when it is refused. */
 export async function connected(socket) {
   if (!socket.connected) {
-    const refused = next(socket, "connect_error").then(([error]) => {
-      throw error;
+    const outcome = new Promise((resolve, reject) => {
+      socket.once("connect", resolve).once("connect_error", reject);
     });
-    await Promise.race([next(socket, "connect"), refused]);
+    await within(LIMIT, "a connected socket", outcome);
   }
 }
 

@@ -35,12 +35,18 @@ export const multiplexing = {
     const sockets = await three(clients);
     const heard = sockets.map((socket) => collect(socket, "said"));
     for (const n of range(100)) {
-      sockets.forEach((socket, index) => socket.emit("say", socket.id, `${index}`, n, Buffer.from([index, n])));
+      sockets.forEach((socket, index) =>
+        socket.emit("say", socket.id, `${index}`, n, Buffer.from([index, n])),
+      );
     }
     await Promise.all(sockets.map((socket) => ask(socket, "echo", 1)));
     heard.forEach((events, index) => {
       const found = events.map(([, who, n, bytes]) => [who, n, [...bytes]]);
-      assertSame(found, range(100).map((n) => [`${index}`, n, [index, n]]), NAMES[index]);
+      assertSame(
+        found,
+        range(100).map((n) => [`${index}`, n, [index, n]]),
+        NAMES[index],
+      );
     });
   },
 
@@ -101,11 +107,12 @@ export const multiplexing = {
 
   async "all come back after the connection broke"(clients) {
     const sockets = await three(clients);
-    const ids = sockets.map((socket) => socket.id);
+    const session = await ask(sockets[0], "session");
     const back = sockets.map((socket) => next(socket, "connect"));
     sockets[0].io.engine.close();
     await Promise.all(back);
-    assert(!sockets.some((socket, index) => socket.id === ids[index]), "an id is the same");
-    await Promise.all(sockets.map((socket) => ask(socket, "echo", 1)));
+    const sessions = await Promise.all(sockets.map((socket) => ask(socket, "session")));
+    assertSame(new Set(sessions).size, 1, "sessions");
+    assert(sessions[0] !== session, "the session is the same");
   },
 };

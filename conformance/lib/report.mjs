@@ -5,8 +5,8 @@ export class Report {
     this.cases = [];
   }
 
-  pass(name) {
-    this.#add("passed", name);
+  pass(name, detail) {
+    this.#add("passed", name, detail);
   }
 
   fail(name, error) {

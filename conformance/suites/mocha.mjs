@@ -46,37 +46,63 @@ export function replaceAddress(file, address, url) {
  * `runs`, and hands every case to `report`.
  *
  * `expected` has a reason for each case that cannot pass: it counts as skipped, and as failed if it
- * passes all the same.
+ * passes all the same. If a few others fail everything is run again, up to `attempts` times in all.
  */
-export async function runMocha(command, { cwd, report, runs = [[]], expected = {} }) {
+export async function runMocha(command, { cwd, report, runs = [[]], expected = {}, attempts = 1 }) {
   const unseen = new Set(Object.keys(expected));
   for (const args of runs) {
-    const { code, end, tests, failures, pending } = await runOnce([...command, ...args], cwd);
-    const titles = (list) => new Set(list.map((test) => test.fullTitle));
-    const [known, skipped, failed] = [titles(tests), titles(pending), titles(failures)];
-    for (const { fullTitle, err } of tests) {
-      const reason = expected[fullTitle];
-      unseen.delete(fullTitle);
-      if (skipped.has(fullTitle)) {
-        report.skip(fullTitle, "switched off in the suite itself");
-      } else if (failed.has(fullTitle)) {
-        reason ? report.skip(fullTitle, reason) : report.fail(fullTitle, err.message ?? "failed");
-      } else {
-        reason ? report.fail(fullTitle, `it passes, although: ${reason}`) : report.pass(fullTitle);
-      }
+    const runSuite = () => runOnce([...command, ...args], cwd);
+    const first = await runSuite();
+    const again = await runAgain(runSuite, unexpected(first, expected), attempts);
+    for (const test of first.tests) {
+      unseen.delete(test.fullTitle);
+      reportCase(test, first, expected[test.fullTitle], again, report);
     }
     // A hook that fails is in no test's place.
-    for (const { fullTitle, err } of failures.filter((it) => !known.has(it.fullTitle))) {
+    const known = new Set(first.tests.map((test) => test.fullTitle));
+    for (const { fullTitle, err } of first.failures.filter((it) => !known.has(it.fullTitle))) {
       report.fail(fullTitle, err.message ?? "failed");
     }
-    if (code !== 0 && !failures.length) {
-      report.fail("the suite ends well", end);
+    if (first.code !== 0 && !first.failed.size) {
+      report.fail("the suite ends well", first.end);
     }
-    if (!tests.length) {
+    if (!first.tests.length) {
       report.fail("the suite has tests", "none ran");
     }
   }
-  unseen.forEach((title) => report.fail(title, "no case is called so, although a reason is given why it fails"));
+  unseen.forEach((title) => report.fail(title, "no case is called so, but there is a reason why it fails"));
+}
+
+function reportCase({ fullTitle, err }, { failed, skipped }, reason, again, report) {
+  if (skipped.has(fullTitle)) {
+    report.skip(fullTitle, "switched off in the suite itself");
+  } else if (!failed.has(fullTitle)) {
+    reason ? report.fail(fullTitle, `it passes, although ${reason}`) : report.pass(fullTitle);
+  } else if (reason) {
+    report.skip(fullTitle, reason);
+  } else if (again.has(fullTitle)) {
+    report.pass(fullTitle, `at attempt ${again.get(fullTitle)}`);
+  } else {
+    report.fail(fullTitle, err.message ?? "failed");
+  }
+}
+
+const unexpected = ({ failed }, expected) => [...failed].filter((title) => !expected[title]);
+
+/** Where more cases fail it is not because the machine is slow. */
+const FEW = 5;
+
+/** Tries what has failed again. Returns which cases passed at which attempt. */
+async function runAgain(runSuite, failed, attempts) {
+  const passed = new Map();
+  let left = failed.length <= FEW ? failed : [];
+  for (let attempt = 2; attempt <= attempts && left.length; attempt += 1) {
+    const next = await runSuite();
+    const ran = new Set(next.tests.map((test) => test.fullTitle));
+    left.filter((it) => ran.has(it) && !next.failed.has(it)).forEach((it) => passed.set(it, attempt));
+    left = left.filter((it) => !passed.has(it));
+  }
+  return passed;
 }
 
 async function runOnce([command, ...args], cwd) {
@@ -89,5 +115,7 @@ async function runOnce([command, ...args], cwd) {
   if (!existsSync(output)) {
     throw new Error(`no results; ${end}`);
   }
-  return { code, end, ...JSON.parse(readFileSync(output, "utf8")) };
+  const { tests, failures, pending } = JSON.parse(readFileSync(output, "utf8"));
+  const titles = (list) => new Set(list.map((test) => test.fullTitle));
+  return { code, end, tests, failures, failed: titles(failures), skipped: titles(pending) };
 }

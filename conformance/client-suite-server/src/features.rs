@@ -3,15 +3,22 @@
 //! | namespace | what it is |
 //! |---|---|
 //! | `/features`, `/features/a`, `/features/b` | the events below |
+//! | `/features/ticket` | the same; lets a client in once for each `ticket` in its `auth` |
 //! | `/features/shut` | refuses everybody |
+//! | `/dynamic-` and a number | the same events; comes to be when a client asks for it, refuses whoever has `refuse` in its `auth` |
 //!
 //! | event | answer |
 //! |---|---|
 //! | `echo` | acknowledged with the same arguments |
 //! | `session` | acknowledged with the id of the connection |
-//! | `join` (room) | joins the room; acknowledged with all rooms that the socket is in |
+//! | `join` (room) | joins the room |
+//! | `rooms` | acknowledged with the rooms that the socket is in |
+//! | `remember` (value), `recall` | keeps the value as the data of the socket; acknowledged with it |
+//! | `recovered` | acknowledged with whether the socket was recovered |
 //! | `say` (room, …) | `said` with the same arguments to whoever is in the room |
 //! | `shout` (…) | `said` with the same arguments to everybody in the namespace |
+//! | `shout-volatile` (…) | the same, but it may be lost |
+//! | `shout-to-parent` (…) | in a dynamic namespace, the same to everybody in all of them |
 //! | `count` (n) | `counted` with 0, 1, …, n - 1 |
 //! | `count-volatile` (n) | the same, but those events may be lost; then `counted-all` |
 //! | `sleep` (ms) | acknowledged after this time |
@@ -21,46 +28,116 @@
 //! | `kick` | the socket is disconnected |
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use serde::Deserialize;
 use serde_json::Value;
 use socketio::{
     Args, EmitError, Namespace, Socket, SocketIo,
-    handler::{AckSender, Data},
+    handler::{AckSender, Auth, Data},
 };
 
 pub(crate) fn serve(io: &SocketIo) {
     let books = Books::default();
-    for name in ["/features", "/features/a", "/features/b"] {
-        let namespace = io.of(name);
-        serve_events(&namespace);
-        serve_books(&namespace, &books);
+    for name in [
+        "/features",
+        "/features/a",
+        "/features/b",
+        "/features/ticket",
+    ] {
+        serve_events(&io.of(name), &books);
     }
+    let used = Tickets::default();
+    io.of("/features/ticket")
+        .middleware(move |Auth(Ticket { ticket })| {
+            let is_new = used.lock().is_ok_and(|mut used| used.insert(ticket));
+            async move { is_new.then_some(()).ok_or("the ticket is used") }
+        });
     io.of("/features/shut")
         .middleware(async || Err::<(), _>("nobody gets in"));
+    serve_dynamic(io, books);
 }
 
-fn serve_events(namespace: &Namespace) {
-    namespace.on("echo", async |args: Args| args);
-    namespace.on("session", async |socket: Socket| {
-        socket.conn().sid().as_str().to_owned()
+type Tickets = Mutex<HashSet<String>>;
+
+#[derive(Deserialize)]
+struct Ticket {
+    ticket: String,
+}
+
+fn serve_dynamic(io: &SocketIo, books: Books) {
+    #[derive(Deserialize)]
+    struct Refusal {
+        refuse: Option<bool>,
+    }
+    let number = |name: &str| {
+        let digits = name.strip_prefix("/dynamic-").unwrap_or_default();
+        !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit())
+    };
+    let parent = io.of_dynamic(number);
+    parent.middleware(async |Auth(Refusal { refuse })| match refuse {
+        Some(true) => Err("refused"),
+        _ => Ok(()),
     });
-    namespace.on("join", async |socket: Socket, Data(room): Data<String>| {
-        socket.join(room);
-        socket.rooms()
+    let all = parent.clone();
+    parent.on("shout-to-parent", move |args: Args| {
+        let sent = all.emit("said", &args);
+        async { sent }
+    });
+    io.on_new_namespace(move |namespace| {
+        if number(namespace.name()) {
+            serve_events(namespace, &books);
+        }
+    });
+}
+
+fn serve_events(namespace: &Namespace, books: &Books) {
+    serve_acks(namespace);
+    serve_rooms(namespace);
+    serve_streams(namespace);
+    serve_state(namespace);
+    serve_books(namespace, books);
+    namespace.on("kick", async |socket: Socket| socket.disconnect());
+}
+
+fn serve_acks(namespace: &Namespace) {
+    namespace.on("echo", async |args: Args| args);
+    namespace.on("sleep", async |Data(ms): Data<u64>| {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
     });
     namespace.on(
-        "say",
-        async |socket: Socket, Data(room): Data<String>, args: Args| {
-            socket.namespace().to(room).emit("said", &args)
+        "ask",
+        async |socket: Socket, Data((ms, value)): Data<(u64, Value)>| {
+            let answer = socket.emit_with_ack::<Value>("question", &value);
+            answer.timeout(Duration::from_millis(ms)).await
         },
     );
-    namespace.on("shout", async |socket: Socket, args: Args| {
-        socket.namespace().emit("said", &args)
+}
+
+fn serve_rooms(namespace: &Namespace) {
+    namespace.on("join", async |socket: Socket, Data(room): Data<String>| {
+        socket.join(room);
     });
+    namespace.on("rooms", async |socket: Socket| socket.rooms());
+    namespace.on(
+        "say",
+        async |namespace: Namespace, Data(room): Data<String>, args: Args| {
+            namespace.to(room).emit("said", &args)
+        },
+    );
+    namespace.on("shout", async |namespace: Namespace, args: Args| {
+        namespace.emit("said", &args)
+    });
+    namespace.on(
+        "shout-volatile",
+        async |namespace: Namespace, args: Args| namespace.volatile().emit("said", &args),
+    );
+}
+
+fn serve_streams(namespace: &Namespace) {
     namespace.on("count", async |socket: Socket, Data(count): Data<u32>| {
         (0..count).try_for_each(|n| socket.emit("counted", &n))
     });
@@ -73,17 +150,18 @@ fn serve_events(namespace: &Namespace) {
             socket.emit("counted-all", &())
         },
     );
-    namespace.on("sleep", async |Data(ms): Data<u64>| {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+fn serve_state(namespace: &Namespace) {
+    namespace.on("session", async |socket: Socket| {
+        socket.conn().sid().as_str().to_owned()
     });
+    namespace.on("recovered", async |socket: Socket| socket.recovered());
     namespace.on(
-        "ask",
-        async |socket: Socket, Data((ms, value)): Data<(u64, Value)>| {
-            let answer = socket.emit_with_ack::<Value>("question", &value);
-            answer.timeout(Duration::from_millis(ms)).await
-        },
+        "remember",
+        async |socket: Socket, Data(value): Data<Value>| socket.set_data(&value),
     );
-    namespace.on("kick", async |socket: Socket| socket.disconnect());
+    namespace.on("recall", async |socket: Socket| socket.data::<Value>());
 }
 
 /// What clients have had noted, also over several connections.

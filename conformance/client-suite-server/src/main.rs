@@ -8,13 +8,13 @@ mod suite;
 
 use std::{env, io, process::ExitCode, time::Duration};
 
-use socketio::SocketIo;
+use socketio::{ConnectionStateRecovery, SocketIo};
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let Some(options) = Options::parse(env::args().skip(1)) else {
-        eprintln!("usage: client-suite-server [--port PORT]");
+        eprintln!("usage: client-suite-server [--port PORT] [--recovery-time MILLISECONDS]");
         return ExitCode::from(2);
     };
     match run(&options).await {
@@ -28,15 +28,23 @@ async fn main() -> ExitCode {
 
 struct Options {
     port: u16,
+    recovery: ConnectionStateRecovery,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
-        let mut options = Self { port: 3210 };
+        let mut options = Self {
+            port: 3210,
+            recovery: ConnectionStateRecovery::new(),
+        };
         while let Some(name) = arguments.next() {
             let value = arguments.next()?;
             match &*name {
                 "--port" => options.port = value.parse().ok()?,
+                "--recovery-time" => {
+                    let time = Duration::from_millis(value.parse().ok()?);
+                    options.recovery = options.recovery.max_disconnection_duration(time);
+                }
                 _ => return None,
             }
         }
@@ -46,6 +54,7 @@ impl Options {
 
 async fn run(options: &Options) -> io::Result<()> {
     let io = SocketIo::builder()
+        .connection_state_recovery(options.recovery)
         .engine(|config| {
             config
                 .ping_interval(Duration::from_secs(2))

@@ -32,6 +32,12 @@ pub enum Violation {
     UpgradeSequence,
     /// A request on a transport that the session has left.
     TransportMismatch,
+    /// A WebSocket message larger than the server takes.
+    MessageTooLarge,
+    /// A WebSocket text that is not UTF-8.
+    InvalidUtf8,
+    /// Something that RFC 6455 forbids.
+    InvalidFrame,
 }
 
 impl Violation {
@@ -45,11 +51,15 @@ impl Violation {
             _ => CloseReason::TransportError,
         }
     }
-}
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// What is wrong, in the official server's words where it has some.
+    ///
+    /// ```
+    /// let violation = engineio_proto::Violation::OverlappingPoll;
+    /// assert_eq!(violation.as_str(), "overlap from client");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Violation::UnknownPacket => "unknown packet type",
             Violation::InvalidBase64 => "invalid base64",
             Violation::InvalidPayload => "invalid payload",
@@ -62,7 +72,16 @@ impl fmt::Display for Violation {
             Violation::InvalidContentType => "invalid content",
             Violation::UpgradeSequence => "unexpected packet during the upgrade",
             Violation::TransportMismatch => "the session is on another transport",
-        })
+            Violation::MessageTooLarge => "max payload size exceeded",
+            Violation::InvalidUtf8 => "invalid UTF-8 sequence",
+            Violation::InvalidFrame => "invalid WebSocket frame",
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

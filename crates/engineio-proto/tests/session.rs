@@ -207,6 +207,25 @@ mod heartbeat {
     }
 
     #[test]
+    fn what_was_wrong_is_remembered_if_the_session_closes_for_it() {
+        let mut rig = Rig::polling(Version::V4);
+        rig.lane(LaneChange::Attached).unwrap();
+        rig.session
+            .handle_violation(Lane::Socket, Violation::UnknownPacket);
+        assert_eq!(rig.session.violation(), None, "only the candidate is lost");
+        assert!(rig.lane(LaneChange::PostOverlap).is_err());
+        assert!(rig.lane(LaneChange::PostAborted).is_err());
+        let first = Some(Violation::OverlappingPost);
+        assert_eq!(rig.session.violation(), first);
+
+        let mut rig = Rig::socket(Version::V4);
+        rig.close();
+        rig.session
+            .handle_violation(Lane::Socket, Violation::UnknownPacket);
+        assert_eq!(rig.session.violation(), None, "it was closing already");
+    }
+
+    #[test]
     fn v3_answers_pings_without_their_data() {
         let mut rig = Rig::socket(Version::V3);
         rig.packet(Lane::Socket, "2probe").unwrap();
@@ -475,7 +494,11 @@ mod upgrade {
 
     #[test]
     fn a_candidate_that_goes_away_changes_nothing() {
-        for change in [LaneChange::Closed, LaneChange::Failed] {
+        for change in [
+            LaneChange::Closed,
+            LaneChange::Failed,
+            LaneChange::Violated(Violation::InvalidFrame),
+        ] {
             let mut rig = Rig::probing(Version::V4);
             rig.send("a");
             rig.lane(change).unwrap();
@@ -644,9 +667,18 @@ mod close {
         for (change, reason) in [
             (LaneChange::Closed, CloseReason::TransportClose),
             (LaneChange::Failed, CloseReason::TransportError),
+            (
+                LaneChange::Violated(Violation::InvalidFrame),
+                CloseReason::TransportError,
+            ),
         ] {
             let mut rig = Rig::socket(Version::V4);
             rig.lane(change).unwrap();
+            let violation = match change {
+                LaneChange::Violated(violation) => Some(violation),
+                _ => None,
+            };
+            assert_eq!(rig.session.violation(), violation);
             assert_eq!(rig.events(), [closed(reason)]);
         }
     }
@@ -684,6 +716,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         LaneChange::Attached,
         LaneChange::Closed,
         LaneChange::Failed,
+        LaneChange::Violated(Violation::MessageTooLarge),
     ]);
     prop_oneof![
         8 => (lane.clone(), packet).prop_map(|(lane, packet)| Operation::Packet(lane, packet)),

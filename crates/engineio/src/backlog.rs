@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use engineio_proto::Encoded;
 
 /// What happens to a message for a client for which as much is queued as may; see
-/// [`Config::overflow`](crate::Config::overflow).
+/// [`Config::overflow`](crate::Config::overflow) and
+/// [`SessionHandle::send_with`](crate::SessionHandle::send_with).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// The session closes with [`CloseReason::SlowClient`](crate::CloseReason::SlowClient).
@@ -32,6 +33,16 @@ impl Limits {
         low_water: usize::MAX,
         overflow: Overflow::DropNewest,
     };
+
+    /// What holds for messages that must not be dropped: they still fit when the others fill the
+    /// queue.
+    pub(crate) fn with_reserve(&self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_mul(2),
+            messages: self.messages.saturating_mul(2),
+            ..*self
+        }
+    }
 }
 
 /// Numbers of a running server, from [`Server::stats`](crate::Server::stats). Those that count
@@ -49,6 +60,9 @@ pub struct Stats {
     pub dropped: u64,
     /// Volatile messages that were dropped because the transport could not take them at once.
     pub dropped_volatile: u64,
+    /// How often a sender had to wait in
+    /// [`SessionHandle::ready`](crate::SessionHandle::ready) until a client had read.
+    pub waits: u64,
     /// Sessions that were closed because too much was queued.
     pub slow_clients: u64,
 }
@@ -59,6 +73,7 @@ pub(crate) struct Traffic {
     pub(crate) limits: Limits,
     pub(crate) dropped: AtomicU64,
     pub(crate) dropped_volatile: AtomicU64,
+    pub(crate) waits: AtomicU64,
     pub(crate) slow_clients: AtomicU64,
 }
 
@@ -68,6 +83,7 @@ impl Traffic {
             limits,
             dropped: AtomicU64::new(0),
             dropped_volatile: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
             slow_clients: AtomicU64::new(0),
         }
     }

@@ -72,7 +72,14 @@ pub trait Connection: Send + 'static {
     }
 
     /// The session has closed. Called exactly once.
-    fn on_close(&mut self, reason: CloseReason, cx: &mut Context<'_>) {
-        let _ = (reason, cx);
+    ///
+    /// If it is because the client broke a rule, the description says which: a text for a log.
+    fn on_close(
+        &mut self,
+        reason: CloseReason,
+        description: Option<&'static str>,
+        cx: &mut Context<'_>,
+    ) {
+        let _ = (reason, description, cx);
     }
 }

@@ -149,12 +149,8 @@ impl<A: Acceptor> Driver<A> {
             match socket.poll_read(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Incoming::Message(data)) => self.take_frame(data, now),
-                Poll::Ready(Incoming::End(reason)) => {
+                Poll::Ready(Incoming::End(change)) => {
                     self.dismiss_socket();
-                    let change = match reason {
-                        CloseReason::TransportClose => LaneChange::Closed,
-                        _ => LaneChange::Failed,
-                    };
                     let _ = self.session.handle_lane(change, now);
                 }
             }
@@ -194,7 +190,7 @@ impl<A: Acceptor> Driver<A> {
                     }
                 }
                 Item::Close(reason) => self.session.close(reason, now),
-                Item::Overflow => self.session.abort(CloseReason::SlowClient),
+                Item::Abort(reason) => self.session.abort(reason),
                 Item::Poll(reply) => polls.push(reply),
                 Item::PostOpen(open) => {
                     if self.session.closed().is_none() {
@@ -332,7 +328,8 @@ impl<A: Acceptor> Driver<A> {
                 }
                 Some(Event::Closed(reason)) => {
                     self.handle.set_closed();
-                    self.connection.on_close(reason, cx);
+                    let description = self.session.violation().map(Violation::as_str);
+                    self.connection.on_close(reason, description, cx);
                 }
                 None => return,
             }
@@ -446,7 +443,7 @@ impl<A: Acceptor> Driver<A> {
 
     /// The session is over: nobody finds it any more, and whoever waits for it is let go.
     fn leave(&mut self) {
-        self.departure = Some(self.server.table().depart(self.handle.sid()));
+        self.departure = Some(self.server.table().depart(&self.handle));
         for item in self.handle.end() {
             if let Item::Socket(socket) = item {
                 close_alone(socket);
@@ -554,7 +551,11 @@ impl<A: Acceptor> Future for Driver<A> {
                 }
             }
         }
-        // A session that always has something to do must not starve the others.
+        // A session that always has something to do must not starve the others, nor those who wait
+        // to send something.
+        if this.handle.is_ready() {
+            this.handle.mailbox().release();
+        }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -563,7 +564,7 @@ impl<A: Acceptor> Future for Driver<A> {
 impl<A: Acceptor> Drop for Driver<A> {
     /// Also when the runtime goes down or the connection panicked: nobody may wait for ever.
     fn drop(&mut self) {
-        self.server.table().remove(self.handle.sid());
+        self.server.table().remove(&self.handle);
         self.handle.end();
     }
 }

@@ -3,12 +3,10 @@
 use std::{
     collections::VecDeque,
     fmt,
-    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use engineio_proto::{CloseReason, Dialect, Encoded, Sid, Version, query::Transport};
@@ -119,15 +117,34 @@ impl SessionHandle {
     /// and [`Config::overflow`](crate::Config::overflow) says what becomes of the session. To wait
     /// in place of that, see [`ready`](Self::ready).
     pub fn send(&self, message: impl Into<Encoded>) {
-        if self.is_closed() {
-            return;
-        }
-        let message = message.into();
-        if !self.0.backlog.add_within(&message, &self.0.traffic.limits) {
-            self.overflow();
-        } else if let Err(Item::Send(message)) = self.0.mailbox.push(Item::Send(message)) {
-            self.credit(&message);
-        }
+        self.send_with(message, None);
+    }
+
+    /// As [`send`](Self::send), but this message may bring its own word on what becomes of the
+    /// session if too much is queued. Returns whether the message was queued.
+    ///
+    /// ```
+    /// use engineio::{Overflow, SessionHandle, Sid, Version};
+    ///
+    /// let session = SessionHandle::detached(Sid::from("abc"), Version::V4);
+    /// assert!(session.send_with("21.5 °C", Overflow::DropNewest));
+    /// ```
+    pub fn send_with(
+        &self,
+        message: impl Into<Encoded>,
+        overflow: impl Into<Option<Overflow>>,
+    ) -> bool {
+        let limits = &self.0.traffic.limits;
+        let overflow = overflow.into().unwrap_or(limits.overflow);
+        self.queue(message.into(), limits, overflow)
+    }
+
+    /// As [`send`](Self::send), for a message without which the client would be left in a wrong
+    /// state: [`Overflow::DropNewest`] does not drop it. It may fill the queue up to twice the
+    /// limits; beyond that the session closes.
+    pub fn send_essential(&self, message: impl Into<Encoded>) {
+        let limits = self.0.traffic.limits.with_reserve();
+        self.queue(message.into(), &limits, Overflow::Disconnect);
     }
 
     /// Queues a message only if the transport could take it right now: a WebSocket that has
@@ -145,12 +162,20 @@ impl SessionHandle {
                 _ => true,
             }
         };
-        if !sent && !self.is_closed() {
+        if !sent {
+            self.skip_volatile();
+        }
+        sent
+    }
+
+    /// Counts a volatile message as dropped: for whoever has not even made it, because the
+    /// transport [is not writable](Self::is_writable).
+    pub fn skip_volatile(&self) {
+        if !self.is_closed() {
             let order = Ordering::Relaxed;
             self.0.dropped_volatile.fetch_add(1, order);
             self.0.traffic.dropped_volatile.fetch_add(1, order);
         }
-        sent
     }
 
     /// Waits until little enough is queued that a sender should go on: at most
@@ -170,13 +195,29 @@ impl SessionHandle {
     /// # }
     /// ```
     pub async fn ready(&self) -> bool {
-        poll_fn(|cx| self.poll_ready(cx)).await
+        if !self.is_ready() {
+            self.0.traffic.waits.fetch_add(1, Ordering::Relaxed);
+        }
+        while !self.is_ready() {
+            let released = self.0.mailbox.released();
+            // What the driver takes from now on it tells; what it took before is seen here.
+            if !self.is_ready() {
+                released.await;
+            }
+        }
+        !self.is_closed()
     }
 
     /// Closes the session: what is queued still leaves if the client takes it in time, then the
     /// client is told.
     pub fn close(&self, reason: CloseReason) {
         let _ = self.0.mailbox.push(Item::Close(reason));
+    }
+
+    /// Closes the session at once: what is queued is dropped. (`close(true)` in the official
+    /// server.)
+    pub fn abort(&self, reason: CloseReason) {
+        let _ = self.0.mailbox.push(Item::Abort(reason));
     }
 
     /// Whether the transport could take a message right now.
@@ -225,6 +266,11 @@ impl SessionHandle {
             .filter_map(message)
             .inspect(|it| self.credit(it))
             .collect()
+    }
+
+    /// Whether both are the same session, and not only the same id.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn dialect(&self) -> &Dialect {
@@ -277,26 +323,30 @@ impl SessionHandle {
         self.is_closed() || self.0.backlog.is_low(&self.0.traffic.limits)
     }
 
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        if !self.is_ready() {
-            // What the driver takes after this it tells; what it took before is seen below.
-            self.0.mailbox.wait(cx);
-            if !self.is_ready() {
-                return Poll::Pending;
-            }
+    fn queue(&self, message: Encoded, limits: &Limits, overflow: Overflow) -> bool {
+        if self.is_closed() {
+            return false;
         }
-        Poll::Ready(!self.is_closed())
+        if !self.0.backlog.add_within(&message, limits) {
+            self.overflow(overflow);
+            return false;
+        }
+        let pushed = self.0.mailbox.push(Item::Send(message));
+        if let Err(Item::Send(message)) = &pushed {
+            self.credit(message);
+        }
+        pushed.is_ok()
     }
 
     /// A message was dropped because too much is queued.
-    fn overflow(&self) {
+    fn overflow(&self, overflow: Overflow) {
         let order = Ordering::Relaxed;
         let traffic = &self.0.traffic;
         self.0.dropped.fetch_add(1, order);
         traffic.dropped.fetch_add(1, order);
-        if traffic.limits.overflow == Overflow::Disconnect && !self.0.overflown.swap(true, order) {
+        if overflow == Overflow::Disconnect && !self.0.overflown.swap(true, order) {
             traffic.slow_clients.fetch_add(1, order);
-            let _ = self.0.mailbox.push(Item::Overflow);
+            self.abort(CloseReason::SlowClient);
         }
     }
 }
@@ -338,6 +388,26 @@ mod tests {
         assert_eq!(handle.queued_messages(), 3);
         assert_eq!(handle.take_sent().len(), 3);
         assert_eq!(handle.queued(), 0);
+    }
+
+    #[test]
+    fn what_is_essential_has_a_reserve_and_an_end() {
+        let limits = Limits {
+            messages: 2,
+            ..Limits::NONE
+        };
+        let traffic = Arc::new(Traffic::new(limits));
+        let sid = Sid::from("a");
+        let handle = SessionHandle::new(sid, Dialect::V4, Transport::WebSocket, traffic.clone());
+        let taken = ["1", "2", "3"].map(|it| handle.send_with(it, None));
+        assert_eq!(taken, [true, true, false]);
+        handle.send_essential("4");
+        handle.send_essential("5");
+        assert_eq!((handle.dropped(), handle.queued_messages()), (1, 4));
+        assert_eq!(traffic.slow_clients.load(Ordering::Relaxed), 0);
+        handle.send_essential("6");
+        assert_eq!(traffic.slow_clients.load(Ordering::Relaxed), 1);
+        assert_eq!((handle.dropped(), handle.queued_messages()), (2, 4));
     }
 
     #[test]

@@ -4,13 +4,13 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Waker},
 };
 
 use bytes::Bytes;
 use engineio_proto::{CloseReason, Encoded, Violation, payload};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, futures::OwnedNotified, oneshot};
 
 use crate::transport::websocket::WebSocket;
 
@@ -22,8 +22,8 @@ pub(crate) enum Item {
     Send(Encoded),
     /// The application closes the session.
     Close(CloseReason),
-    /// More was queued than the peer reads; the newest message was not taken.
-    Overflow,
+    /// The session is to close at once, without what is queued.
+    Abort(CloseReason),
     /// A GET has come.
     Poll(oneshot::Sender<PollReply>),
     /// A POST could not be read at once. The sender is dropped when the session ends.
@@ -69,24 +69,8 @@ struct State {
     /// Set while the reader sleeps; taken by whoever wakes it.
     sleeper: Option<Waker>,
     /// Senders that wait until less is queued. Few sessions ever have one.
-    waiters: Option<Box<Waiters>>,
+    waiters: Option<Arc<Notify>>,
     closed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Waiters(Vec<Waker>);
-
-impl Waiters {
-    fn add(&mut self, waker: &Waker) {
-        // One task may ask again and again.
-        if !self.0.iter().any(|it| it.will_wake(waker)) {
-            self.0.push(waker.clone());
-        }
-    }
-
-    fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
-    }
 }
 
 impl Mailbox {
@@ -121,7 +105,7 @@ impl Mailbox {
     }
 
     /// The reader is about to sleep: `true` if nothing is waiting, and then the next push wakes it.
-    /// If `ready`, senders that [wait](Self::wait) may go on.
+    /// If `ready`, senders that [wait](Self::released) may go on.
     pub(crate) fn sleep(&self, ready: bool, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
         let waiters = state.waiters.take_if(|_| ready);
@@ -134,15 +118,16 @@ impl Mailbox {
         }
         drop(state);
         if let Some(waiters) = waiters {
-            waiters.wake();
+            waiters.notify_waiters();
         }
         sleeps
     }
 
-    /// A sender is to be woken when the reader next sleeps and is ready for more.
-    pub(crate) fn wait(&self, cx: &mut Context<'_>) {
+    /// Waits until the reader next sleeps and is ready for more; from now on, and not from the
+    /// first poll.
+    pub(crate) fn released(&self) -> OwnedNotified {
         let waiters = &mut self.lock().waiters;
-        waiters.get_or_insert_default().add(cx.waker());
+        waiters.get_or_insert_default().clone().notified_owned()
     }
 
     /// Nothing is taken any more; what is still here comes back.
@@ -157,7 +142,7 @@ impl Mailbox {
     pub(crate) fn release(&self) {
         let waiters = self.lock().waiters.take();
         if let Some(waiters) = waiters {
-            waiters.wake();
+            waiters.notify_waiters();
         }
     }
 
@@ -170,10 +155,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
+        sync::atomic::{AtomicUsize, Ordering},
         task::Wake,
     };
 
@@ -200,16 +182,16 @@ mod tests {
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);
         let mailbox = Mailbox::default();
-        mailbox.push(Item::Overflow).unwrap();
+        mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
         assert!(!mailbox.sleep(true, &mut cx));
         let mut items = VecDeque::new();
         mailbox.take(&mut items);
         assert_eq!(items.len(), 1);
         assert!(mailbox.sleep(true, &mut cx));
-        mailbox.push(Item::Overflow).unwrap();
-        mailbox.push(Item::Overflow).unwrap();
+        mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
+        mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert_eq!(mailbox.close().len(), 2);
-        assert!(mailbox.push(Item::Overflow).is_err());
+        assert!(mailbox.push(Item::Abort(CloseReason::ForcedClose)).is_err());
     }
 }

@@ -122,6 +122,7 @@ impl<A: Acceptor> Server<A> {
         let Traffic {
             dropped,
             dropped_volatile,
+            waits,
             slow_clients,
             ..
         } = &*self.0.traffic;
@@ -132,6 +133,7 @@ impl<A: Acceptor> Server<A> {
             queued_bytes,
             dropped: dropped.load(Relaxed),
             dropped_volatile: dropped_volatile.load(Relaxed),
+            waits: waits.load(Relaxed),
             slow_clients: slow_clients.load(Relaxed),
         }
     }
@@ -402,9 +404,13 @@ impl<A: Acceptor> Server<A> {
         let dialect = *handle.dialect();
         let response = upgrade.response();
         tokio::spawn(async move {
-            match tokio::time::timeout(server.0.settings.upgrade_timeout, upgrade.on_upgrade).await
-            {
-                Ok(Ok(upgraded)) => {
+            let time = server.0.settings.upgrade_timeout;
+            let upgraded = tokio::select! {
+                upgraded = tokio::time::timeout(time, upgrade.on_upgrade) => upgraded.ok(),
+                () = server.0.sessions.cut_off() => None,
+            };
+            match upgraded {
+                Some(Ok(upgraded)) => {
                     let socket = WebSocket::new(upgraded, dialect, max_payload).await;
                     if handle.version() == Version::V3 {
                         tokio::time::sleep(SETTLING_TIME).await;
@@ -421,7 +427,7 @@ impl<A: Acceptor> Server<A> {
                 }
                 _ => {
                     tracing::debug!(sid = ?handle.sid(), "the connection was not upgraded");
-                    server.0.sessions.remove(handle.sid());
+                    server.0.sessions.remove(&handle);
                 }
             }
         });
@@ -818,7 +824,7 @@ struct Registered<'a>(&'a Sessions, &'a SessionHandle);
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        self.0.remove(self.1.sid());
+        self.0.remove(self.1);
         self.1.end();
     }
 }

@@ -42,7 +42,7 @@ impl Sessions {
         };
         // Looked at after the insertion: either this sees the flag, or closing sees the session.
         if self.is_closing() {
-            self.remove(handle.sid());
+            self.remove(&handle);
             return false;
         }
         true
@@ -52,16 +52,18 @@ impl Sessions {
         self.by_sid.get(sid).map(|entry| entry.value().clone())
     }
 
-    pub(crate) fn remove(&self, sid: &Sid) {
-        self.by_sid.remove(sid);
+    /// Removes a session. Another one that has its id by now stays.
+    pub(crate) fn remove(&self, handle: &SessionHandle) {
+        self.by_sid
+            .remove_if(handle.sid(), |_, found| found.is(handle));
         self.tell_if_empty();
     }
 
     /// As [`remove`](Self::remove), but who waits for the last one waits for this one until what
     /// is returned is dropped.
-    pub(crate) fn depart(self: &Arc<Self>, sid: &Sid) -> Departure {
+    pub(crate) fn depart(self: &Arc<Self>, handle: &SessionHandle) -> Departure {
         self.leaving.fetch_add(1, Ordering::SeqCst);
-        self.remove(sid);
+        self.remove(handle);
         Departure {
             cut: Box::pin(self.cutting.clone().notified_owned()),
             sessions: self.clone(),
@@ -106,6 +108,14 @@ impl Sessions {
 
     pub(crate) fn is_cut(&self) -> bool {
         self.cut.get().is_some()
+    }
+
+    /// Waits until the time for closing is over.
+    pub(crate) async fn cut_off(&self) {
+        let notified = self.cutting.notified();
+        if !self.is_cut() {
+            notified.await;
+        }
     }
 
     /// How many sessions there were when the time for closing was over.

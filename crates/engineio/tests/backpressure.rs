@@ -2,12 +2,18 @@
 
 mod common;
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
 use common::{A_MOMENT, RECORD, Running, start_with};
 use engineio::{CloseReason, Config, Overflow, SessionHandle};
 use testkit::{TIME_LIMIT, Upgrade, within};
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 async fn start(config: Config) -> Running {
     start_with(config, RECORD).await
@@ -79,6 +85,59 @@ async fn bytes_overflow_in_the_same_way() {
 }
 
 #[tokio::test]
+async fn a_message_may_have_its_own_word_on_overflow() {
+    for configured in [Overflow::Disconnect, Overflow::DropNewest] {
+        let config = Config::default()
+            .max_queued_messages(2)
+            .overflow(configured);
+        let running = start(config).await;
+        let mut session = running.open().await;
+        let handle = running.handle(session.sid()).await;
+        assert!(handle.send_with("a", None) && handle.send_with("b", Overflow::Disconnect));
+        assert!(!handle.send_with("c", Overflow::DropNewest));
+        assert_eq!(session.poll_text().await, "4a\x1e4b");
+        running.assert_open(session.sid()).await;
+        assert!(handle.send_with("d", None) && handle.send_with("e", Overflow::DropNewest));
+        assert!(!handle.send_with("f", Overflow::Disconnect));
+        let reason = running.close_reason(session.sid()).await;
+        assert_eq!(reason, CloseReason::SlowClient);
+        assert!(!handle.send_with("g", None));
+        let stats = running.server.stats();
+        assert_eq!((stats.slow_clients, stats.dropped), (1, 2));
+    }
+}
+
+#[tokio::test]
+async fn what_is_essential_is_not_dropped_but_bounded_all_the_same() {
+    let config = Config::default()
+        .max_queued(1000)
+        .overflow(Overflow::DropNewest);
+    let running = start(config).await;
+    let mut session = running.open().await;
+    let handle = running.handle(session.sid()).await;
+    let mut sent = 0;
+    while handle.send_with("event", None) {
+        sent += 1;
+    }
+    handle.send_essential("answer");
+    assert!(
+        !handle.send_with("event", None),
+        "the reserve is not for it"
+    );
+    let body = session.poll_text().await;
+    assert!(body.ends_with("\x1e4answer"), "{body}");
+    assert_eq!(body.split('\x1e').count(), sent + 1);
+    running.assert_open(session.sid()).await;
+
+    for _ in 0..100 {
+        handle.send_essential("answer");
+        assert!(handle.queued() <= 2 * 1000);
+    }
+    let reason = running.close_reason(session.sid()).await;
+    assert_eq!(reason, CloseReason::SlowClient);
+}
+
+#[tokio::test]
 async fn a_sender_who_waits_never_meets_the_limits_on_websocket() {
     let running = start(Config::default().max_queued(200_000)).await;
     let (mut ws, open) = running.ws().await;
@@ -126,6 +185,27 @@ async fn a_sender_who_waits_never_meets_the_limits_on_polling_nor_during_an_upgr
 }
 
 #[tokio::test]
+async fn a_sender_who_gives_up_waiting_is_forgotten() {
+    struct Task;
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    let running = start(Config::default().low_water(0)).await;
+    let session = running.open().await;
+    let handle = running.handle(session.sid()).await;
+    handle.send("x");
+    let task = Arc::new(Task);
+    {
+        let mut waiting = pin!(handle.ready());
+        let waker = Waker::from(task.clone());
+        let polled = waiting.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    assert_eq!(Arc::strong_count(&task), 1, "its waker keeps a task alive");
+}
+
+#[tokio::test]
 async fn a_sender_waits_until_the_client_has_read() {
     let running = start(Config::default().low_water(100)).await;
     let mut session = running.open().await;
@@ -134,7 +214,9 @@ async fn a_sender_waits_until_the_client_has_read() {
     handle.send("x");
     assert!(ready(&handle).await, "one message is little");
     handle.send("x");
+    assert_eq!(running.server.stats().waits, 0);
     assert!(waits(handle.ready()).await);
+    assert_eq!(running.server.stats().waits, 1);
     let (one, two) = (handle.clone(), handle.clone());
     let one = tokio::spawn(async move { one.ready().await });
     let two = tokio::spawn(async move { two.ready().await });
@@ -177,6 +259,23 @@ async fn a_sender_that_asks_again_and_again_is_woken() {
         assert!(ready);
     }
     assert!(ready(&handle).await);
+}
+
+#[tokio::test]
+async fn a_sender_does_not_wait_until_the_client_has_said_all() {
+    const FRAME: &[u8] = b"\x81\x82\0\0\0\x004x"; // a message `x`
+    const COUNT: usize = 100_000;
+
+    let running = start(Config::default().low_water(0)).await;
+    let (mut pipe, open) = running.ws_on_a_pipe(COUNT * FRAME.len()).await;
+    let handle = running.handle(&open.sid).await;
+    handle.send("x");
+    let mut ready = pin!(handle.ready());
+    let polled = poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx))).await;
+    assert!(polled.is_pending());
+    pipe.write_all(&FRAME.repeat(COUNT)).await.expect("a pipe");
+    assert!(within(TIME_LIMIT, "the session to be ready", ready).await);
+    assert!(running.seen(&open.sid).await.messages.len() < COUNT);
 }
 
 #[tokio::test]

@@ -69,6 +69,19 @@ async fn a_server_that_closes_does_not_wait_for_ever() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_aborted_drops_what_is_queued() {
+    let running = start(both_versions()).await;
+    let mut session = running.open().await;
+    let handle = running.handle(session.sid()).await;
+    handle.send("a");
+    handle.abort(FORCED);
+    assert_eq!(running.close_reason(session.sid()).await, FORCED);
+    assert_unknown(&session.poll().await);
+    running.sessions(0).await;
+    assert_eq!(handle.queued(), 0);
+}
+
+#[tokio::test]
 async fn what_is_queued_leaves_before_the_session_closes() {
     let running = start(both_versions()).await;
     let mut session = running.open().await;

@@ -71,7 +71,7 @@ impl Connection for SlowConnection {
         Poll::Ready(())
     }
 
-    fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
+    fn on_close(&mut self, reason: CloseReason, _: Option<&'static str>, _: &mut Context<'_>) {
         self.log(format!("close {reason}"));
     }
 }

@@ -76,8 +76,16 @@ impl Connection for Observing {
         self.log("drain".to_owned());
     }
 
-    fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
-        self.log(format!("close {reason}"));
+    fn on_close(
+        &mut self,
+        reason: CloseReason,
+        description: Option<&'static str>,
+        _: &mut Context<'_>,
+    ) {
+        self.log(match description {
+            Some(text) => format!("close {reason}: {text}"),
+            None => format!("close {reason}"),
+        });
     }
 }
 

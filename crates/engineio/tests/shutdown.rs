@@ -21,8 +21,11 @@ use engineio::{
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use testkit::Open;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
     task::JoinHandle,
     time::{Instant, Sleep, sleep, timeout},
 };
@@ -35,6 +38,7 @@ const GRACE: Duration = Duration::from_secs(10);
 struct Slow {
     time: Duration,
     alive: Arc<AtomicUsize>,
+    accepted: Arc<AtomicUsize>,
 }
 
 struct SlowConnection {
@@ -47,11 +51,16 @@ impl Slow {
         Self {
             time,
             alive: Arc::default(),
+            accepted: Arc::default(),
         }
     }
 
     fn alive(&self) -> usize {
         self.alive.load(Ordering::SeqCst)
+    }
+
+    fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 }
 
@@ -60,6 +69,7 @@ impl Acceptor for Slow {
 
     fn accept(&self, _: SessionHandle, _: Arc<Handshake>) -> SlowConnection {
         self.alive.fetch_add(1, Ordering::SeqCst);
+        self.accepted.fetch_add(1, Ordering::SeqCst);
         SlowConnection {
             app: self.clone(),
             work: None,
@@ -77,7 +87,7 @@ impl Connection for SlowConnection {
         }
     }
 
-    fn on_close(&mut self, _: CloseReason, _: &mut Context<'_>) {
+    fn on_close(&mut self, _: CloseReason, _: Option<&'static str>, _: &mut Context<'_>) {
         self.work = Some(Box::pin(sleep(self.app.time)));
     }
 }
@@ -159,6 +169,52 @@ async fn a_websocket_that_never_reads_is_cut_off() {
         CloseReason::ServerShuttingDown
     );
     drop(pipe);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_websocket_that_is_still_opening_is_cut_off() {
+    let app = Slow::new(Duration::ZERO);
+    let server = Server::new(Config::default(), app.clone());
+    // So small that the 101 waits for its client.
+    let (mut client, inside) = duplex(16);
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(inside), server.clone());
+    tokio::spawn(connection.with_upgrades());
+    let request = format!(
+        "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\n\
+         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: {}\r\n\r\n",
+        testkit::ws::SAMPLE_KEY
+    );
+    client.write_all(request.as_bytes()).await.expect("a pipe");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((server.sessions(), app.accepted()), (1, 0));
+    let start = Instant::now();
+    assert_eq!(server.close(Duration::from_secs(2)).await.cut, 1);
+    assert_eq!(start.elapsed().as_secs(), 2);
+    assert_eq!(server.sessions(), 0);
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.expect("a pipe");
+    assert_eq!(app.accepted(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_on_its_way_out_leaves_the_next_one_of_its_id_alone() {
+    let app = Slow::new(GRACE);
+    let config = Config::default().generate_id(async |_| Ok::<_, std::fmt::Error>("same".into()));
+    let server = Server::new(config, app.clone());
+    let url = format!("{URL}&sid=same");
+    assert_eq!(get(&server, URL).await.status(), 200);
+    let close = Request::post(&*url).body(Full::from("1"));
+    server.handle(close.expect("a request")).await;
+    assert_eq!(get(&server, &url).await.body(), "6");
+
+    assert_eq!(get(&server, URL).await.status(), 200);
+    assert_eq!(app.alive(), 2);
+    sleep(GRACE * 2).await;
+    assert_eq!((server.sessions(), app.alive()), (1, 1));
+    let pong = Request::post(&*url).body(Full::from("4x"));
+    let response = server.handle(pong.expect("a request")).await;
+    assert_eq!(response.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{A_MOMENT, RECORD, start, start_with};
-use engineio::{CloseReason, Config};
+use engineio::{CloseReason, Config, Data};
 use testkit::{
     Message, TIME_LIMIT, within,
     ws::{self, Frame},
@@ -81,6 +81,25 @@ async fn reading_goes_on_after_a_large_message() {
         ws.text("4small").await;
         running.messages(&open.sid, 2 * number + 2).await;
     }
+}
+
+#[tokio::test]
+async fn messages_are_read_many_at_a_time_also_while_earlier_ones_are_kept() {
+    const COUNT: usize = 1000;
+
+    let running = start_with(Config::default(), RECORD).await; // keeps them all
+    let (mut ws, open) = running.ws().await;
+    ws.raw(Frame::new(ws::TEXT, "4x").encode().repeat(COUNT))
+        .await;
+    running.messages(&open.sid, COUNT).await;
+    let seen = running.seen(&open.sid).await;
+    let place = |data: &Data| match data {
+        Data::Text(text) => text.as_ptr() as usize,
+        Data::Binary(bytes) => panic!("{bytes:?}"),
+    };
+    let places: Vec<_> = seen.messages.iter().map(place).collect();
+    let of_one_read = places.windows(2).filter(|it| it[0] + 8 == it[1]);
+    assert!(of_one_read.count() > COUNT * 9 / 10);
 }
 
 #[tokio::test]

@@ -117,9 +117,11 @@ impl Cluster {
     pub fn broadcast_with_ack(
         &self,
         event: Event,
-        options: Options,
+        mut options: Options,
         answers: UnboundedSender<Args>,
     ) -> impl Future<Output = Result<(), Incomplete>> + Send + 'static {
+        // Nobody has to keep answers open for longer than they are waited for.
+        options.timeout.get_or_insert(self.timeout);
         let mut request = self.request(options.timeout);
         let peers = self.channel.peers();
         self.channel.publish(Message::Broadcast {

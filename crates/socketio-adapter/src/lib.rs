@@ -6,6 +6,8 @@
 //! - An [`Adapter`] carries [`Message`]s between the nodes of a cluster. [`Cluster`] is everything
 //!   that is built on it: broadcasts, acknowledgements from all nodes, the sockets of all nodes,
 //!   events between servers.
+//! - With the feature `conformance` there is a behaviour suite for adapters. The
+//!   [module of the adapter](adapter) shows how one is written.
 //!
 //! ```
 //! use socketio_adapter::{Registry, Selection};

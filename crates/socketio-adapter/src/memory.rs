@@ -13,7 +13,8 @@ use crate::{Adapter, BoxError, BoxFuture, Channel, Inbox, Message, NodeId, Peers
 
 /// Connects servers that live in the same process: several runtimes, or tests.
 ///
-/// Every clone given to a server makes that server a node.
+/// Every clone given to a server makes that server a node. What one server does for another, it does
+/// in the task that has asked: an event is in the queues of all servers when `emit` returns.
 ///
 /// ```
 /// use socketio_adapter::MemoryAdapter;

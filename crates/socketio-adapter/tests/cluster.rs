@@ -305,6 +305,18 @@ async fn acknowledgements_that_nobody_waits_for_are_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_asked_knows_how_long_is_waited() {
+    let wire = Wire::with(nodes(&["b"]));
+    let (cluster, _local) = open(&wire);
+    let (_asked, _answers) = ask(&cluster);
+    let published = &wire.state().published[0];
+    let Message::Broadcast { options, .. } = published else {
+        panic!("{published:?}");
+    };
+    assert_eq!(options.timeout, Some(TIMEOUT));
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_node_answers_once() {
     for peers in [nodes(&["b", "c"]), Peers::Count(2)] {
         let wire = Wire::with(peers);

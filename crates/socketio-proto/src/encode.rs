@@ -83,7 +83,8 @@ pub fn ack<A: ToArgs + ?Sized>(nsp: &str, id: u64, args: &A) -> Result<Encoded, 
 /// What can be sent as arguments: everything that is `Serialize`, and [`Args`].
 ///
 /// A tuple, a tuple struct and an array stand for several arguments. `()` and a unit struct stand
-/// for none, a newtype struct for what is in it, and everything else (a `Vec` too) for one.
+/// for none, a newtype struct for what is in it, and everything else (a `Vec` and a `null` too) for
+/// one.
 /// Whatever serialises as bytes becomes an attachment, at any depth: [`bytes::Bytes`] does, a
 /// `Vec<u8>` does not (to serde it is a list of numbers).
 ///

@@ -5,14 +5,18 @@ use std::borrow::Cow;
 /// Appends a JSON string.
 pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
-    for it in text.chars() {
-        match it {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\0'..' ' => push_escape(out, it as u16),
-            _ => out.push(it),
+    let mut rest = text;
+    let is_special = |byte| matches!(byte, b'"' | b'\\' | 0..b' ');
+    while let Some(at) = rest.bytes().position(is_special) {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            byte => push_escape(out, byte.into()),
         }
+        rest = &rest[at + 1..];
     }
+    out.push_str(rest);
     out.push('"');
 }
 

@@ -30,6 +30,8 @@ impl Output {
         value.serialize(Top {
             out: self,
             json: &mut None,
+            // `()` and a JSON `null` look the same to serde; but there is nothing in `()`.
+            is_empty: size_of_val(value) == 0,
         })
     }
 
@@ -214,6 +216,7 @@ struct Top<'out, 'json> {
     out: &'out mut Output,
     /// Room for the serializer of a single compound argument.
     json: &'json mut Option<Json<'out>>,
+    is_empty: bool,
 }
 
 impl<'out, 'json> Top<'out, 'json> {
@@ -278,7 +281,10 @@ impl<'out, 'json> ser::Serializer for Top<'out, 'json> {
     }
 
     fn serialize_unit(self) -> Result<()> {
-        Ok(())
+        if self.is_empty {
+            return Ok(());
+        }
+        self.one().serialize_unit()
     }
 
     fn serialize_unit_struct(self, _: &'static str) -> Result<()> {

@@ -51,7 +51,7 @@ impl AckRequest {
         let encoded = namespace.codec().ack(namespace.name(), self.id, args)?;
         let first = self.set(ANSWERED) & ANSWERED == 0;
         if first {
-            self.socket.conn().send(encoded);
+            self.socket.conn().send_essential(encoded);
         }
         Ok(first)
     }

@@ -33,6 +33,7 @@ use crate::{
 /// - [`AckError::Disconnected`]: it was disconnected before it answered,
 /// - [`AckError::Args`]: what it answered is no `T`,
 /// - [`AckError::TooManyPending`]: it owes too many answers already,
+/// - [`AckError::NotSent`]: too much is queued for it,
 /// - [`AckError::Timeout`], once and last: the others have not answered in time.
 ///
 /// Dropped, it waits for nobody any more, and nothing of the question is left anywhere.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use engineio::Overflow;
 use serde::de::DeserializeOwned;
 use socketio_adapter::{Event, Message, Options, Room};
 use socketio_proto::{Args, ToArgs};
@@ -42,6 +43,8 @@ use crate::{
 pub struct BroadcastOperator {
     namespace: Namespace,
     options: Options,
+    /// What happens to sockets of this server that read too slowly.
+    overflow: Option<Overflow>,
     local: bool,
 }
 
@@ -50,6 +53,7 @@ impl BroadcastOperator {
         Self {
             namespace,
             options: Options::default(),
+            overflow: None,
             local: false,
         }
     }
@@ -77,6 +81,15 @@ impl BroadcastOperator {
     /// is sent or lost as a whole.
     pub fn volatile(mut self) -> Self {
         self.options.volatile = true;
+        self
+    }
+
+    /// What happens to those sockets of this server for which more is queued than
+    /// [may be](crate::Config::max_queued): the event is dropped, or the client is disconnected as
+    /// too slow. Default, and always for the sockets of other servers: what the server's
+    /// [`Config::overflow`](crate::Config::overflow) says.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = Some(overflow);
         self
     }
 
@@ -112,10 +125,13 @@ impl BroadcastOperator {
         check_emit(event)?;
         let cluster = self.namespace.cluster().filter(|_| !self.local);
         let Some(cluster) = cluster else {
-            return self.namespace.broadcast(event, args, &self.options);
+            return self
+                .namespace
+                .broadcast(event, args, &self.options, self.overflow);
         };
         let args = Args::new(args)?;
-        self.namespace.broadcast(event, &args, &self.options)?;
+        self.namespace
+            .broadcast(event, &args, &self.options, self.overflow)?;
         cluster.publish(Message::Broadcast {
             event: Event {
                 name: event.into(),
@@ -165,13 +181,14 @@ impl BroadcastOperator {
     fn ask(&self, event: &str, args: &(impl ToArgs + ?Sized)) -> Result<Acks, EmitError> {
         check_emit(event)?;
         let (sender, answers) = mpsc::unbounded_channel();
-        let (namespace, options) = (&self.namespace, &self.options);
+        let (namespace, options, overflow) = (&self.namespace, &self.options, self.overflow);
         let cluster = namespace.cluster().filter(|_| !self.local);
         let asked = match cluster {
-            None => namespace.broadcast_with_ack(event, args, options, &sender)?,
+            None => namespace.broadcast_with_ack(event, args, options, overflow, &sender)?,
             Some(cluster) => {
                 let args = Args::new(args)?;
-                let asked = namespace.broadcast_with_ack(event, &args, options, &sender)?;
+                let asked =
+                    namespace.broadcast_with_ack(event, &args, options, overflow, &sender)?;
                 let event = Event {
                     name: event.into(),
                     args,
@@ -284,6 +301,7 @@ impl fmt::Debug for BroadcastOperator {
         f.debug_struct("BroadcastOperator")
             .field("namespace", &self.namespace.name())
             .field("options", &self.options)
+            .field("overflow", &self.overflow)
             .field("local", &self.local)
             .finish()
     }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use engineio::Overflow;
 use socketio_adapter::{Event, Local, Options, Reply, Room, Selection, SocketDetails};
-use socketio_proto::{Args, ToArgs};
+use socketio_proto::{Args, Encoded, ToArgs};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::{
     AckError, EmitError, Namespace, Socket,
+    emitter::Way,
     namespace::{Member, WeakNamespace},
     outgoing::Audience,
     recovery::Packets,
@@ -20,36 +22,28 @@ impl Namespace {
         event: &str,
         args: &A,
         options: &Options,
+        overflow: Option<Overflow>,
     ) -> Result<(), EmitError> {
         let (registry, selection) = (self.registry(), &options.selection);
+        let way = way(options, overflow);
         let mut audience = Audience::of(self);
-        let mut reached = |member: &Member| {
-            if let Some(audience) = &mut audience {
+        let mut send = |member: &Member, packet: Encoded| {
+            let sent = way.send(&member.session, packet);
+            if sent && let Some(audience) = &mut audience {
                 audience.add(&member.socket);
             }
         };
-        match (self.recovery(), options.volatile) {
-            (None, volatile) => {
+        match self.recovery() {
+            None => {
                 let packet = self.codec().event(self.name(), None, event, args)?;
                 let packet = packet.compress(options.compress);
-                registry.each(selection, |member| {
-                    if !volatile {
-                        member.session.send(packet.clone());
-                    } else if !member.session.send_volatile(packet.clone()) {
-                        return;
-                    }
-                    reached(member);
-                });
+                registry.each(selection, |member| send(member, packet.clone()));
             }
-            (Some(recovery), false) => recovery.broadcast(self, event, args, options, reached)?,
-            (Some(_), true) => {
+            Some(_) if options.volatile => {
                 let packets = Packets::unkept(self, event, args, options.compress)?;
-                registry.each(selection, |member| {
-                    if member.session.send_volatile(packets.of(member)) {
-                        reached(member);
-                    }
-                });
+                registry.each(selection, |member| send(member, packets.of(member)));
             }
+            Some(recovery) => recovery.broadcast(self, event, args, options, send)?,
         }
         if let Some(audience) = audience {
             audience.tell(event, args);
@@ -64,21 +58,17 @@ impl Namespace {
         event: &str,
         args: &A,
         options: &Options,
+        overflow: Option<Overflow>,
         answers: &UnboundedSender<ClientAck>,
     ) -> Result<Asked, EmitError> {
         let id = self.next_ack_id();
         let packet = self.codec().event(self.name(), Some(id), event, args)?;
         let packet = packet.compress(options.compress);
+        let way = way(options, overflow);
         let mut sockets = self.sockets_in(&options.selection);
         sockets.retain(|socket| {
             let ticket = Ticket::new(answers);
-            socket.ask(id, ticket, || {
-                if options.volatile {
-                    return socket.conn().send_volatile(packet.clone());
-                }
-                socket.conn().send(packet.clone());
-                true
-            })
+            socket.ask(id, ticket, way, packet.clone())
         });
         if let Some(mut audience) = Audience::of(self) {
             sockets.iter().for_each(|socket| audience.add(socket));
@@ -93,6 +83,13 @@ impl Namespace {
         self.registry()
             .each(selection, |member| sockets.push(member.socket.clone()));
         sockets
+    }
+}
+
+fn way(options: &Options, overflow: Option<Overflow>) -> Way {
+    Way {
+        volatile: options.volatile,
+        overflow,
     }
 }
 
@@ -168,7 +165,7 @@ impl LocalNamespace {
 impl Local for LocalNamespace {
     fn broadcast(&self, event: &Event, options: &Options) {
         if let Some(namespace) = self.0.upgrade()
-            && let Err(error) = namespace.broadcast(&event.name, &event.args, options)
+            && let Err(error) = namespace.broadcast(&event.name, &event.args, options, None)
         {
             tracing::warn!(%error, "an event of another server cannot be sent");
         }
@@ -184,7 +181,7 @@ impl Local for LocalNamespace {
             return (0, answers);
         };
         let (clients, mut acks) = mpsc::unbounded_channel();
-        let asked = namespace.broadcast_with_ack(&event.name, &event.args, options, &clients);
+        let asked = namespace.broadcast_with_ack(&event.name, &event.args, options, None, &clients);
         drop(clients);
         let asked = match asked {
             Ok(asked) => asked,

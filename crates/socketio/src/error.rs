@@ -53,7 +53,8 @@ pub enum AckError {
     ///
     /// [`Builder::max_pending_acks`]: crate::Builder::max_pending_acks
     TooManyPending,
-    /// The event was volatile, and the connection could not take it.
+    /// The connection could not take the event: it was volatile, or too much was queued for the
+    /// client.
     NotSent,
     /// The answer has another shape than was asked for.
     Args(ArgsError),

@@ -30,10 +30,44 @@
 //! | take clients back after a short disconnection | [`Builder::connection_state_recovery`] |
 //! | make many servers one | [`Builder::adapter`], [`SocketIo::server_side_emit`] |
 //! | set limits and options | [`Builder`], [`Config`] |
+//! | send to clients that read slowly | [below](#when-a-client-reads-too-slowly) |
+//! | watch over the server | [`SocketIo::stats`], [`conn`] |
 //! | talk to clients with another parser | [`parser`] |
 //! | stand beside an application's own routes | [`SocketIo::service`], its [`layer`](Server::layer) |
 //! | shut down | [`SocketIo::close`], [`SocketIo::close_within`] |
 //! | test handlers | the crate `socketio-test` |
+//!
+//! # When a client reads too slowly
+//!
+//! What is sent waits in a queue for each client, whose bounds are
+//! [`Config::max_queued`] bytes and [`Config::max_queued_messages`]. You choose what happens when
+//! it is full, for the whole server and for each event:
+//!
+//! | Then | for the server | for an event | counted in |
+//! |---|---|---|---|
+//! | the client is disconnected as a [slow client](DisconnectReason::SlowClient); the default | `.overflow(`[`Overflow::Disconnect`]`)` | [`Emitter::overflow`], [`BroadcastOperator::overflow`] | [`Stats::slow_clients`] |
+//! | the event is dropped | `.overflow(`[`Overflow::DropNewest`]`)` | the same | [`Stats::dropped`], [`SessionHandle::dropped`] |
+//! | the event is dropped unless nothing waits at all | | [`Socket::volatile`], [`BroadcastOperator::volatile`] | [`Stats::dropped_volatile`], [`SessionHandle::dropped_volatile`] |
+//! | the sender waits, well before the queue is full | [`Config::low_water`] | [`Socket::emit_ready`], [`Socket::ready`] | [`Stats::waits`] |
+//!
+//! What is no event (the answers to CONNECT and to the client's events, DISCONNECT) is never
+//! dropped. It may fill the queue up to twice its bounds; beyond that the client is disconnected
+//! whatever was chosen.
+//!
+//! ```
+//! use socketio::{Overflow, SocketIo};
+//!
+//! let io = SocketIo::builder()
+//!     .engine(|config| {
+//!         config
+//!             .max_queued(1_000_000)
+//!             .max_queued_messages(1_000)
+//!             .overflow(Overflow::DropNewest)
+//!     })
+//!     .build();
+//! io.overflow(Overflow::Disconnect).emit("must arrive", &1)?;
+//! # Ok::<(), socketio::EmitError>(())
+//! ```
 //!
 //! # Promises
 //!
@@ -44,6 +78,7 @@
 //!   answer, and reaches the [error hook](SocketIo::on_error) if not; arguments of the wrong shape
 //!   and panics do both.
 //! - Everything that a client can make the server keep is bounded; see [`Builder`] and [`Config`].
+//!   So is what it makes the server keep by not reading.
 //! - A client that breaks the protocol is disconnected, and nobody else notices.
 #![forbid(unsafe_code)]
 
@@ -52,6 +87,7 @@ mod acks;
 mod broadcast;
 mod client;
 mod client_files;
+pub mod conn;
 mod delivery;
 mod dynamic;
 mod emitter;
@@ -73,12 +109,13 @@ mod server;
 mod server_side;
 mod snapshot;
 mod socket;
+mod stats;
 mod typed;
 
 pub use engineio::{
     CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, Exchange,
     File, Files, Halt, HttpCompression, InvalidCookie, Overflow, Peer, Refusal, Serve, Server,
-    SessionHandle, Sid, Stats, Str, Transport, Version, serve,
+    SessionHandle, Sid, Stats as EngineStats, Str, Transport, Version, serve,
 };
 pub use socketio_adapter::{self as adapter, HandshakeDetails, Room, RoomEvent};
 #[cfg(feature = "macros")]
@@ -103,6 +140,7 @@ pub use self::{
     server::{Builder, SocketIo},
     server_side::{ServerSideError, ServerSideEvent},
     socket::Socket,
+    stats::Stats,
     typed::TypedEvent,
 };
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use engineio::SessionHandle;
+use engineio::{Overflow, SessionHandle};
 use serde::de::DeserializeOwned;
 use socketio_adapter::{Cluster, Local, Registry, RoomEvent};
 use socketio_proto::{Codec, ToArgs};
@@ -380,6 +380,12 @@ impl Namespace {
         self.everybody().volatile()
     }
 
+    /// Events that are dropped, or that disconnect a client, if too much is queued for it; see
+    /// [`BroadcastOperator::overflow`].
+    pub fn overflow(&self, overflow: Overflow) -> BroadcastOperator {
+        self.everybody().overflow(overflow)
+    }
+
     /// Events in poll responses that may be compressed, or not. Default: `true`.
     pub fn compress(&self, compress: bool) -> BroadcastOperator {
         self.everybody().compress(compress)
@@ -541,6 +547,13 @@ impl Namespace {
                 _local: local,
             });
         }
+    }
+
+    /// It has been removed: other servers do not find it any more, whoever still has it.
+    pub(crate) fn leave_cluster(&self) {
+        let membership = self.membership().take();
+        // Not under the lock: the channel is the adapter's.
+        drop(membership);
     }
 
     pub(crate) async fn close_cluster(&self) {

@@ -130,7 +130,9 @@ impl Namespaces {
         let seat = Seat::take(&table.add(make()));
         drop(table);
         // Not under the lock: its handlers are the application's.
-        drop(evicted);
+        if let Some(evicted) = evicted {
+            evicted.leave_cluster();
+        }
         Ok((seat, true))
     }
 
@@ -149,7 +151,9 @@ impl Namespaces {
         }
         let removed = table.remove(child);
         drop(table);
-        drop(removed);
+        if let Some(removed) = removed {
+            removed.leave_cluster();
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Table> {

@@ -34,6 +34,7 @@ use self::{
 };
 use crate::{
     Namespace, Socket,
+    emitter::Flags,
     namespace::{Member, WeakNamespace},
     socket::WeakSocket,
 };
@@ -198,14 +199,15 @@ impl Recovery {
         self.budget.options.skip_middlewares
     }
 
-    /// Sends an event to sockets of this node, and keeps it for those that miss it.
+    /// Sends an event to sockets of this node, by the function, and keeps it for those that miss
+    /// it.
     pub(crate) fn broadcast<A: ToArgs + ?Sized>(
         &self,
         namespace: &Namespace,
         event: &str,
         args: &A,
         options: &Options,
-        mut reached: impl FnMut(&Member),
+        mut send: impl FnMut(&Member, Encoded),
     ) -> Result<(), EncodeError> {
         let Options {
             selection,
@@ -214,30 +216,28 @@ impl Recovery {
         } = options;
         self.send(namespace, event, args, *compress, |state, kept, packets| {
             state.keep(kept, selection);
-            namespace.registry().each(selection, |member| {
-                member.session.send(packets.of(member));
-                reached(member);
-            });
+            let registry = namespace.registry();
+            registry.each(selection, |member| send(member, packets.of(member)));
         })
     }
 
     /// Sends an event to one socket that has been connected, and keeps it for the case that it
     /// misses it: it may be gone for the time being, or back on another connection. `false` if it
-    /// is gone for good.
+    /// is gone for good, or its connection does not take the event.
     pub(crate) fn emit<A: ToArgs + ?Sized>(
         &self,
         socket: &Socket,
         recoverable: &Recoverable,
         event: &str,
         args: &A,
-        compress: bool,
+        flags: Flags,
     ) -> Result<bool, EncodeError> {
         let room = Selection::room(socket.room());
         self.send(
             socket.namespace(),
             event,
             args,
-            compress,
+            flags.compress,
             |state, kept, packets| {
                 let now = match state.sessions.get(&*recoverable.inner().pid) {
                     None => return false,
@@ -246,10 +246,7 @@ impl Recovery {
                 };
                 state.keep(kept, &room);
                 // The registry has it too, so this is not the end of it.
-                if let Some(now) = now {
-                    now.conn().send(packets.new_clients());
-                }
-                true
+                now.is_none_or(|now| flags.way.send(now.conn(), packets.new_clients()))
             },
         )
     }
@@ -334,7 +331,7 @@ impl Recovery {
             let connected = connect(None)?;
             // Whoever sends with the lock after this one knows that there are old clients.
             let _state = self.state();
-            socket.conn().send(connected);
+            socket.conn().send_essential(connected);
             socket.enter(&[]);
             return Ok(());
         };
@@ -352,16 +349,16 @@ impl Recovery {
         match (claimed, old_pid, back) {
             (Some((missed, saved)), Some(old_pid), Some(back)) => {
                 for packet in missed {
-                    socket.conn().send(packet);
+                    socket.conn().send_essential(packet);
                 }
-                socket.conn().send(back);
+                socket.conn().send_essential(back);
                 rooms = saved.stays.rooms().cloned().collect();
                 inner.pid = old_pid;
                 inner.start = saved.start;
                 inner.stays = saved.stays;
             }
             _ => {
-                socket.conn().send(fresh);
+                socket.conn().send_essential(fresh);
                 rooms = Vec::new();
                 inner.pid = new_pid;
                 inner.start = state.log.head();

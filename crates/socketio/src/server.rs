@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use engineio::{Acceptor, Closed, Config, Server, SessionHandle, WeakServer};
+use engineio::{
+    Acceptor, CloseReason, Closed, Config, Overflow, Server, SessionHandle, WeakServer,
+};
+use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use socketio_adapter::Adapter;
 use socketio_proto::{Codec, Limits, Parser, ToArgs};
@@ -17,10 +20,11 @@ use socketio_proto::{Codec, Limits, Parser, ToArgs};
 use crate::{
     BroadcastAcks, BroadcastOperator, ConnectError, ConnectionStateRecovery, EmitError,
     ErrorReport, FetchError, Handshake, Namespace, NamespaceMatcher, ParentNamespace, RemoteSocket,
-    ServerSideError, ServerSideEvent, Socket,
+    ServerSideError, ServerSideEvent, Socket, Stats,
     broadcast::IntoRooms,
     client::Client,
     client_files,
+    conn::{ConnHooks, Packet, Transmit},
     dynamic::Params,
     handler::{Connect, Disconnect, Event, Handler, IntoReply, IntoResult, guarded, panic_error},
     namespace::{ErrorHook, log},
@@ -42,11 +46,14 @@ struct Inner {
     main: Namespace,
     namespaces: Namespaces,
     on_new_namespace: Watched<Vec<NamespaceHook>>,
+    conn_hooks: ConnHooks,
     config: Config,
     /// Made when first asked for. Weak: the service keeps the server alive. It lives for as long as
     /// somebody has it or there are sessions; one that is made anew after that is the same to
     /// everybody.
     service: Mutex<WeakServer<SocketIo>>,
+    /// Held by whoever closes the adapter.
+    closing: tokio::sync::Mutex<()>,
 }
 
 type NamespaceHook = Arc<dyn Fn(&Namespace) + Send + Sync>;
@@ -219,6 +226,54 @@ impl SocketIo {
         self
     }
 
+    /// Adds a function that is called when a connection has moved from polling to a WebSocket. See
+    /// [`conn`](crate::conn) for this and the next four.
+    pub fn on_upgrade(&self, hook: impl Fn(&SessionHandle) + Send + Sync + 'static) -> &Self {
+        self.0.conn_hooks.upgrade.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called for every packet of Engine.IO that comes from a client, be it
+    /// a message, a ping or a pong, before anybody has looked at it. The packets of an upgrade's
+    /// probe are none.
+    pub fn on_packet(
+        &self,
+        hook: impl Fn(&SessionHandle, &Packet) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.packet.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called for every packet of Engine.IO that is about to be written to
+    /// a client: the handshake, a message, a ping or a pong, and what ends a poll that has nothing
+    /// to carry. In the official server it is called when the packet is put into the queue.
+    #[doc(alias = "packetCreate")]
+    pub fn on_packet_create(
+        &self,
+        hook: impl Fn(&SessionHandle, &Transmit) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.packet_create.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called whenever all that was sent to a client has been written. The
+    /// client may not have got it yet.
+    pub fn on_drain(&self, hook: impl Fn(&SessionHandle) + Send + Sync + 'static) -> &Self {
+        self.0.conn_hooks.drain.add(Arc::new(hook));
+        self
+    }
+
+    /// Adds a function that is called when a connection has closed, whether its client had joined
+    /// a namespace or not. If the client broke a rule of the transport, the last parameter says
+    /// which; see [`Disconnect::description`].
+    pub fn on_close(
+        &self,
+        hook: impl Fn(&SessionHandle, CloseReason, Option<&str>) + Send + Sync + 'static,
+    ) -> &Self {
+        self.0.conn_hooks.close.add(Arc::new(hook));
+        self
+    }
+
     /// See [`Namespace::middleware`].
     #[doc(alias = "use")]
     pub fn middleware<H, T, E>(&self, middleware: H) -> &Self
@@ -324,6 +379,11 @@ impl SocketIo {
         self.0.main.volatile()
     }
 
+    /// See [`Namespace::overflow`].
+    pub fn overflow(&self, overflow: Overflow) -> BroadcastOperator {
+        self.0.main.overflow(overflow)
+    }
+
     /// See [`Namespace::compress`].
     pub fn compress(&self, compress: bool) -> BroadcastOperator {
         self.0.main.compress(compress)
@@ -410,6 +470,18 @@ impl SocketIo {
         self.0.main.server_side_emit_with_ack(event, args).await
     }
 
+    /// Numbers for whoever watches over the server. It looks at every connection.
+    ///
+    /// ```
+    /// let io = socketio::SocketIo::new();
+    /// assert_eq!(io.stats().sessions, 0);
+    /// ```
+    #[doc(alias = "clientsCount")]
+    pub fn stats(&self) -> Stats {
+        let service = self.current_service().upgrade();
+        Stats::of(self, service.map(|it| it.stats()))
+    }
+
     /// The service that answers HTTP requests: a hyper 1 service and a tower service, and by its
     /// [`layer`](Server::layer) a tower layer. Every call gives the same one, until
     /// [`close`](Self::close).
@@ -484,22 +556,29 @@ impl SocketIo {
             Some(service) => service.close(time).await,
             None => Closed::default(),
         };
-        // It may have to reach others that are gone; nobody waits for that for ever.
-        let _ = tokio::time::timeout(time.max(ADAPTER_TIME), self.close_adapter()).await;
-        let mut current = self.current_service();
+        let _turn = self.0.closing.lock().await;
         // Another call may have been faster, and a new service be in use.
-        if current.upgrade().is_some_and(|it| it.is_closing()) {
-            *current = WeakServer::default();
+        if self.is_to_be_left() {
+            // It may have to reach others that are gone; nobody waits for that for ever.
+            let _ = tokio::time::timeout(time.max(ADAPTER_TIME), self.close_adapter()).await;
+            *self.current_service() = WeakServer::default();
         }
         closed
+    }
+
+    /// Whether a service has been closed whose place in the cluster is still there.
+    fn is_to_be_left(&self) -> bool {
+        match self.current_service().upgrade() {
+            Some(service) => service.is_closing(),
+            None => self.0.main.cluster().is_some(),
+        }
     }
 
     /// No connection is left: other servers are told that this one is gone.
     async fn close_adapter(&self) {
         if let Some(adapter) = &self.0.core.adapter {
-            for namespace in self.namespaces() {
-                namespace.close_cluster().await;
-            }
+            let namespaces = self.namespaces();
+            join_all(namespaces.iter().map(Namespace::close_cluster)).await;
             adapter.close().await;
         }
     }
@@ -584,6 +663,10 @@ impl SocketIo {
 
     pub(crate) fn codec(&self) -> &Codec {
         &self.0.core.codec
+    }
+
+    pub(crate) fn conn_hooks(&self) -> &ConnHooks {
+        &self.0.conn_hooks
     }
 
     /// Something went wrong before the client had joined any namespace.
@@ -722,7 +805,8 @@ impl Builder {
     }
 
     /// Makes this server one of several that act as one: broadcasts reach the sockets of all of
-    /// them. Default: none, the server is alone.
+    /// them, the sockets of this one [first](BroadcastOperator::emit). Default: none, the server is
+    /// alone. [`adapter`](crate::adapter::adapter) shows how one is written.
     ///
     /// ```
     /// use socketio::{SocketIo, adapter::MemoryAdapter};
@@ -809,8 +893,9 @@ impl Builder {
     /// Whether a [dynamic](SocketIo::of_dynamic) namespace is removed when its last socket has
     /// left, or when a client was refused while nobody else was in it or about to join. With
     /// [recovery](Self::connection_state_recovery), it stays as long as somebody may come back to
-    /// it, or until its place is [needed](Self::max_dynamic_namespaces). Whoever asks for its name after that makes a new one. Namespaces that have no parent are never
-    /// removed. Default: false, so it stays until its place is needed.
+    /// it, or until its place is [needed](Self::max_dynamic_namespaces). Whoever asks for its name
+    /// after that makes a new one. Namespaces that have no parent are never removed. Default:
+    /// false, so it stays until its place is needed.
     ///
     /// A [`Namespace`] that was removed reaches nobody any more. What was registered with it, and
     /// not with its parent, is gone; [`on_new_namespace`](SocketIo::on_new_namespace) is the place
@@ -821,8 +906,24 @@ impl Builder {
         self
     }
 
-    /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies. The path is
+    /// Options of the engine below: path, transports, heartbeat, sizes, CORS, cookies, and what
+    /// happens [when a client reads too slowly](crate#when-a-client-reads-too-slowly). The path is
     /// `/socket.io/` to begin with, where clients look if they are not told otherwise.
+    ///
+    /// Requests that are refused, and headers of responses, are told here too; see
+    /// [`conn`](crate::conn).
+    ///
+    /// ```
+    /// use socketio::SocketIo;
+    ///
+    /// let io = SocketIo::builder()
+    ///     .engine(|config| {
+    ///         config
+    ///             .max_payload(100_000)
+    ///             .on_connection_error(|error| eprintln!("{} {:?}", error.method, error.kind))
+    ///     })
+    ///     .build();
+    /// ```
     pub fn engine(mut self, change: impl FnOnce(Config) -> Config) -> Self {
         self.engine = change(self.engine);
         self
@@ -875,9 +976,11 @@ impl Builder {
             main: main.clone(),
             namespaces: Namespaces::new(main.clone()),
             on_new_namespace: Watched::default(),
+            conn_hooks: ConnHooks::default(),
             core,
             config: self.engine,
             service: Mutex::default(),
+            closing: tokio::sync::Mutex::default(),
         }));
         main.set_server(io.downgrade());
         let _ = main.announced().set(());

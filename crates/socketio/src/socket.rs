@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use engineio::{SessionHandle, Sid, Version};
+use engineio::{Overflow, SessionHandle, Sid, Version};
 use futures_util::task::AtomicWaker;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -25,7 +25,7 @@ use crate::{
     Handshake, Namespace,
     broadcast::IntoRooms,
     delivery::Ticket,
-    emitter::{Emitter, Flags},
+    emitter::{Emitter, Flags, Way},
     error::HandlerError,
     handler::{Event, Handler, HandlerId, IntoReply, Listeners},
     namespace::Member,
@@ -271,6 +271,12 @@ impl Socket {
         Emitter::new(self).volatile()
     }
 
+    /// Events that are dropped, or that disconnect the client, if too much is queued for it; see
+    /// [`Emitter::overflow`].
+    pub fn overflow(&self, overflow: Overflow) -> Emitter<'_> {
+        Emitter::new(self).overflow(overflow)
+    }
+
     /// Events in poll responses that may be compressed, or not. Default: `true`.
     pub fn compress(&self, compress: bool) -> Emitter<'_> {
         Emitter::new(self).compress(compress)
@@ -368,6 +374,39 @@ impl Socket {
         self.broadcast().local()
     }
 
+    /// Waits until the client has read most of what was sent to it: at most
+    /// [`Config::low_water`](crate::Config::low_water) bytes are queued, and half of the messages
+    /// that may be. Returns whether the socket can still be sent to.
+    ///
+    /// Whoever sends a lot waits for it before each event, and is as fast as the client reads.
+    ///
+    /// ```no_run
+    /// # async fn example(socket: socketio::Socket, rows: Vec<String>) -> Result<(), socketio::EmitError> {
+    /// for row in rows {
+    ///     if !socket.emit_ready("row", &row).await? {
+    ///         break; // the client is gone
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn ready(&self) -> bool {
+        self.conn().ready().await && self.state() <= CONNECTED
+    }
+
+    /// [Waits](Self::ready), and then sends the event, and says whether it did: not if the socket
+    /// is not connected any more.
+    ///
+    /// # Errors
+    ///
+    /// If the name is reserved or the arguments cannot be JSON.
+    pub async fn emit_ready<A>(&self, event: &str, args: &A) -> Result<bool, EmitError>
+    where
+        A: ToArgs + ?Sized,
+    {
+        Emitter::new(self).emit_ready(event, args).await
+    }
+
     /// Adds a handler for an event of this socket alone, which is called after those of the
     /// [namespace](Namespace::on). It is dropped when the socket is disconnected.
     ///
@@ -404,7 +443,7 @@ impl Socket {
         if self.leave_namespace(state, false) {
             let namespace = self.namespace();
             match namespace.codec().disconnect(namespace.name()) {
-                Ok(packet) => self.conn().send(packet),
+                Ok(packet) => self.conn().send_essential(packet),
                 Err(error) => self.report(None, HandlerError::Encode(error)),
             }
             self.0.connection.wake();
@@ -421,13 +460,17 @@ impl Socket {
         let state = self.state();
         let namespace = self.namespace();
         let recovery = self.recoverable().zip(namespace.recovery());
-        let may_be_kept = recovery.is_some() && !flags.volatile;
-        if state > CONNECTED && !may_be_kept || flags.volatile && !self.conn().is_writable() {
+        let may_be_kept = recovery.is_some() && !flags.way.volatile;
+        if state > CONNECTED && !may_be_kept {
+            return Ok(false);
+        }
+        if flags.way.volatile && !self.conn().is_writable() {
+            self.conn().skip_volatile();
             return Ok(false);
         }
         let sent = match recovery {
             Some((recoverable, recovery)) if may_be_kept && state != CONNECTING => {
-                recovery.emit(self, recoverable, event, args, flags.compress)?
+                recovery.emit(self, recoverable, event, args, flags)?
             }
             _ => {
                 let packet = match recovery {
@@ -439,12 +482,7 @@ impl Socket {
                         .event(namespace.name(), None, event, args)?
                         .compress(flags.compress),
                 };
-                if flags.volatile {
-                    self.conn().send_volatile(packet)
-                } else {
-                    self.conn().send(packet);
-                    true
-                }
+                flags.way.send(self.conn(), packet)
             }
         };
         if sent {
@@ -469,21 +507,18 @@ impl Socket {
         let (sender, answer) = oneshot::channel();
         self.expect_ack(id, Waiter::One(sender))
             .map_err(|(error, _)| error)?;
-        if flags.volatile {
-            if !self.conn().send_volatile(packet) {
-                self.forget_ack(id);
-                return Err(AckError::NotSent);
-            }
-        } else {
-            self.conn().send(packet);
+        // On a connection that has closed it waits, until the socket hears of that.
+        if !flags.way.send(self.conn(), packet) && !self.conn().is_closed() {
+            self.forget_ack(id);
+            return Err(AckError::NotSent);
         }
         outgoing::notify(self, event, args);
         Ok((id, answer))
     }
 
-    /// Asks this socket as one of many. Returns whether it was asked; if it owes too many answers
-    /// the ticket says so.
-    pub(crate) fn ask(&self, id: u64, ticket: Ticket, send: impl FnOnce() -> bool) -> bool {
+    /// Asks this socket as one of many. Returns whether it was asked; if it owes too many answers,
+    /// or too much is queued for it, the ticket says so.
+    pub(crate) fn ask(&self, id: u64, ticket: Ticket, way: Way, packet: Encoded) -> bool {
         if let Err((error, waiter)) = self.expect_ack(id, Waiter::OfMany(ticket)) {
             match (error, waiter) {
                 (AckError::Disconnected, Waiter::OfMany(ticket)) => ticket.void(),
@@ -492,9 +527,13 @@ impl Socket {
             }
             return false;
         }
-        let sent = send();
+        let sent = way.send(self.conn(), packet);
         if !sent && let Some(Waiter::OfMany(ticket)) = self.take_ack(id) {
-            ticket.void();
+            if way.volatile {
+                ticket.void();
+            } else if !self.conn().is_closed() {
+                ticket.answer(Err(AckError::NotSent));
+            }
         }
         sent
     }
@@ -553,7 +592,7 @@ impl Socket {
         match self.namespace().recovery() {
             Some(recovery) => recovery.admit(self, connect)?,
             None => {
-                self.conn().send(connect(None)?);
+                self.conn().send_essential(connect(None)?);
                 self.enter(&[]);
             }
         }

@@ -11,7 +11,8 @@ use std::{
 };
 
 use socketio::{
-    BoxError, ConnectError, DisconnectReason, Server, Socket, SocketIo, Transport, handler::State,
+    BoxError, ConnectError, DisconnectReason, Server, Socket, SocketIo, Transport,
+    adapter::MemoryAdapter, handler::State,
 };
 use socketio_test::{AckError, Incoming, TestClient, settle};
 use tokio::{
@@ -255,6 +256,32 @@ async fn calls_at_the_same_time_wait_for_the_same() {
     assert_eq!((one, other), Default::default());
     assert_eq!(log.take(), ["server shutting down", "done"]);
     assert!(io.close().await.all_gone());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_second_leaves_a_new_service_in_the_cluster() {
+    let cluster = MemoryAdapter::new();
+    let server = || SocketIo::builder().adapter(cluster.clone()).build();
+    let (io, other) = (server(), server());
+    let client = TestClient::connect(&io).await;
+    let one = tokio::spawn({
+        let io = io.clone();
+        async move {
+            io.close().await;
+            io.service()
+        }
+    });
+    let two = tokio::spawn({
+        let io = io.clone();
+        async move { io.close().await }
+    });
+    let _service = one.await.unwrap();
+    two.await.unwrap();
+    assert!(client.connection().is_closed());
+    assert_eq!(other.of("/").server_count().await.unwrap(), 2);
+    let mut client = TestClient::connect(&io).await;
+    other.emit("hello", &()).unwrap();
+    client.expect("hello").await;
 }
 
 #[tokio::test(start_paused = true)]

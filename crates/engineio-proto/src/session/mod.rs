@@ -58,6 +58,7 @@ pub struct Session {
     messages: VecDeque<Encoded>,
     events: VecDeque<Event>,
     inbox_bytes: usize,
+    violation: Option<Violation>,
 }
 
 /// What all sessions of a server have in common. Durations as in the official options.
@@ -114,6 +115,8 @@ pub enum LaneChange {
     Closed,
     /// Socket: it broke.
     Failed,
+    /// Socket: it was closed because the peer broke a rule of its own.
+    Violated(Violation),
 }
 
 /// Something the application has to hear.
@@ -186,6 +189,7 @@ impl Session {
             messages: VecDeque::new(),
             events: VecDeque::new(),
             inbox_bytes: 0,
+            violation: None,
         }
     }
 
@@ -261,6 +265,13 @@ impl Session {
             }
             LaneChange::Failed => {
                 self.socket_gone(CloseReason::TransportError);
+                Ok(())
+            }
+            LaneChange::Violated(violation) => {
+                if self.state == State::Socket {
+                    self.violation = Some(violation);
+                }
+                self.socket_gone(violation.close_reason());
                 Ok(())
             }
         }
@@ -492,6 +503,11 @@ impl Session {
         }
     }
 
+    /// What the peer did wrong, if that is what the session closes for.
+    pub fn violation(&self) -> Option<Violation> {
+        self.violation
+    }
+
     /// How long a closing session waits for the peer.
     pub fn close_timeout(&self) -> Duration {
         self.settings.close_timeout
@@ -626,6 +642,9 @@ impl Session {
     }
 
     fn fail(&mut self, violation: Violation) -> Result<(), Violation> {
+        if self.is_open() {
+            self.violation = Some(violation);
+        }
         self.abort(violation.close_reason());
         Err(violation)
     }

@@ -6,7 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use engineio_proto::{CloseReason, Data, Dialect, Encoded, Str, frame};
+use engineio_proto::{
+    CloseReason, Data, Dialect, Encoded, Str, Violation, frame, session::LaneChange,
+};
 use futures_util::{Sink, Stream};
 use hyper::upgrade::Upgraded;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -60,8 +62,8 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Message(Data),
-    /// The end, by a close frame or a broken connection.
-    End(CloseReason),
+    /// The end, by a close frame, a broken connection or a broken rule.
+    End(LaneChange),
 }
 
 impl WebSocket {
@@ -76,10 +78,15 @@ impl WebSocket {
             .max_message_size(Some(max_payload))
             .max_frame_size(Some(max_payload));
         let (io, read) = Io::new(upgraded);
-        // A copy: moved, it would be the read buffer from now on, at the size of hyper's.
-        let read = read.to_vec();
-        let stream =
-            WebSocketStream::from_partially_read(io, read, Role::Server, Some(config)).await;
+        let (role, config) = (Role::Server, Some(config));
+        let stream = if read.is_empty() {
+            // Not made of nothing: a buffer whose slices are in use is replaced by one of the size
+            // that it was made with.
+            WebSocketStream::from_raw_socket(io, role, config).await
+        } else {
+            // A copy: moved, it would be the read buffer from now on, at the size of hyper's.
+            WebSocketStream::from_partially_read(io, read.to_vec(), role, config).await
+        };
         Self {
             stream,
             dialect,
@@ -104,7 +111,7 @@ impl WebSocket {
                 Some(Ok(Message::Text(text))) => match Str::try_from(Bytes::from(text)) {
                     Ok(text) => Data::Text(text),
                     // tungstenite has checked it already
-                    Err(_) => return Poll::Ready(self.fail(cx, CloseCode::Invalid)),
+                    Err(_) => return Poll::Ready(self.fail(cx, Violation::InvalidUtf8)),
                 },
                 Some(Ok(Message::Binary(bytes))) => Data::Binary(bytes),
                 // Control frames are answered by tungstenite.
@@ -113,11 +120,11 @@ impl WebSocket {
                     continue;
                 }
                 Some(Ok(_)) => continue,
-                None => return Poll::Ready(self.end(CloseReason::TransportClose)),
+                None => return Poll::Ready(self.end(LaneChange::Closed)),
                 Some(Err(error)) => {
-                    return Poll::Ready(match close_code(&error) {
-                        Some(code) => self.fail(cx, code),
-                        None => self.end(broken_by(&error)),
+                    return Poll::Ready(match change(&error) {
+                        LaneChange::Violated(violation) => self.fail(cx, violation),
+                        change => self.end(change),
                     });
                 }
             };
@@ -217,9 +224,9 @@ impl WebSocket {
 
     /// Tells the peer what was wrong, as far as that goes without waiting; see
     /// [`poll_close`](Self::poll_close) for the rest.
-    fn fail(&mut self, cx: &mut Context<'_>, code: CloseCode) -> Incoming {
+    fn fail(&mut self, cx: &mut Context<'_>, violation: Violation) -> Incoming {
         let goodbye = CloseFrame {
-            code,
+            code: close_code(violation),
             reason: "".into(),
         };
         self.phase = match Pin::new(&mut self.stream).start_send(Message::Close(Some(goodbye))) {
@@ -227,12 +234,12 @@ impl WebSocket {
             Err(_) => Phase::Ended,
         };
         let _ = Pin::new(&mut self.stream).poll_flush(cx);
-        Incoming::End(CloseReason::TransportError)
+        Incoming::End(LaneChange::Violated(violation))
     }
 
-    fn end(&mut self, reason: CloseReason) -> Incoming {
+    fn end(&mut self, change: LaneChange) -> Incoming {
         self.phase = Phase::Ended;
-        Incoming::End(reason)
+        Incoming::End(change)
     }
 }
 
@@ -248,22 +255,26 @@ const MAX_PONGS: usize = 16 * 1024;
 /// How much is handed to the socket before it must have gone to the kernel.
 const FLUSH_AT: usize = 64 * 1024;
 
-/// The code to close with, for errors after which the peer still listens.
-fn close_code(error: &Error) -> Option<CloseCode> {
+/// What an error is to the session. After a violation the peer still listens.
+///
+/// A connection that ends without a close frame has been closed by the peer, as the official
+/// server sees it.
+fn change(error: &Error) -> LaneChange {
     match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(CloseCode::Size),
-        Error::Utf8(_) => Some(CloseCode::Invalid),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        Error::Protocol(_) => Some(CloseCode::Protocol),
-        _ => None,
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+            LaneChange::Violated(Violation::MessageTooLarge)
+        }
+        Error::Utf8(_) => LaneChange::Violated(Violation::InvalidUtf8),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => LaneChange::Closed,
+        Error::Protocol(_) => LaneChange::Violated(Violation::InvalidFrame),
+        _ => LaneChange::Failed,
     }
 }
 
-/// A connection that ends without a close frame has been closed by the peer, as the official
-/// server sees it; anything else is an error.
-fn broken_by(error: &Error) -> CloseReason {
-    match error {
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::TransportClose,
-        _ => CloseReason::TransportError,
+fn close_code(violation: Violation) -> CloseCode {
+    match violation {
+        Violation::MessageTooLarge => CloseCode::Size,
+        Violation::InvalidUtf8 => CloseCode::Invalid,
+        _ => CloseCode::Protocol,
     }
 }

@@ -370,7 +370,7 @@ impl Connection for Session {
         Poll::Ready(())
     }
 
-    fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
+    fn on_close(&mut self, reason: CloseReason, _: Option<&'static str>, _: &mut Context<'_>) {
         self.record(|seen| seen.closed.push(reason));
     }
 }

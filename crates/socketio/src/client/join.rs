@@ -24,7 +24,8 @@ impl Client {
         if self.closed {
             return;
         }
-        if self.slots.len() + self.searches.len() >= self.io.options().max_namespaces_per_client {
+        let count = self.slots.len() + self.searches.len();
+        if count >= self.io.options().max_namespaces_per_client && !self.forget_one() {
             return self.not_joined(name, "Too many namespaces");
         }
         let handshake = Handshake::new(self.request.clone(), auth);
@@ -35,6 +36,14 @@ impl Client {
         if let Some(found) = self.searches.start(search, cx) {
             self.found(found, cx);
         }
+    }
+
+    /// Forgets the namespace that the server has made the client leave the longest ago: by now the
+    /// client knows. `false` if there is none.
+    fn forget_one(&mut self) -> bool {
+        let is_left = |slot: &Slot| matches!(slot.stage, Stage::Kicked(None));
+        let oldest = self.slots.iter().position(is_left);
+        oldest.map(|slot| self.slots.remove(slot)).is_some()
     }
 
     /// A search has come to an end.
@@ -142,7 +151,7 @@ impl Client {
     fn refused(&mut self, socket: &Socket, error: &ConnectError) {
         if let Some(at) = self.slots.iter().position(|slot| slot.is_of(socket)) {
             socket.refuse();
-            self.slots.swap_remove(at);
+            self.slots.remove(at);
             if let Some(error) = error.data_error() {
                 socket.report(None, HandlerError::Failed(error.into()));
             }
@@ -156,7 +165,7 @@ impl Client {
     /// client would wait for ever.
     fn tell(&mut self, packet: Result<Encoded, EncodeError>) {
         match packet {
-            Ok(packet) => self.session.send(packet),
+            Ok(packet) => self.session.send_essential(packet),
             Err(error) => {
                 self.io.report(&ErrorReport {
                     socket: None,

@@ -14,7 +14,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use engineio::{CloseReason, Connection, Data, SessionHandle, Version};
+use engineio::{CloseReason, Connection, Data, SessionHandle, Transmit, Version};
 use futures_util::future::join_all;
 use socketio_proto::{AnyDecoder, Args, Packet, PacketKind};
 use tokio::time::Sleep;
@@ -60,7 +60,8 @@ pub struct Client {
     session: SessionHandle,
     request: Arc<engineio::Handshake>,
     decoder: AnyDecoder,
-    /// Usually one.
+    /// Usually one. Those that the server has made the client leave are in the order in which it
+    /// has.
     slots: Vec<Slot>,
     searches: Searches,
     in_flight: InFlight,
@@ -104,6 +105,8 @@ impl Client {
         }
         let mut kicked = None;
         for slot in &mut self.slots {
+            // What was removed is not kept for longer than until the next heartbeat.
+            slot.handlers.refresh(slot.namespace.handlers());
             if let Some(socket) = slot.connected()
                 && let Some(kick) = socket.poll_kicked(cx)
             {
@@ -202,7 +205,7 @@ impl Client {
                     let reason = DisconnectReason::ClientNamespaceDisconnect;
                     if socket.left(reason) {
                         let socket = socket.clone();
-                        self.slots.swap_remove(at);
+                        self.slots.remove(at);
                         self.run_disconnect(Disconnect::new(socket, reason), cx);
                     }
                 }
@@ -212,7 +215,7 @@ impl Client {
                 }
             },
             (Stage::Kicked(_), PacketKind::Connect { auth }) => {
-                self.slots.swap_remove(at);
+                self.slots.remove(at);
                 self.join(&nsp, auth.map(copy), cx);
             }
             (Stage::Joining(_), _) | (Stage::Kicked(_), PacketKind::ConnectError { .. }) => {
@@ -277,11 +280,11 @@ impl Client {
         let mut unhandled = true;
         let mut run = |handlers: &[(HandlerId, EventHandler)]| {
             for (id, handler) in handlers {
-                unhandled = false;
                 // Whoever removes it calls it.
                 if handler.once && !event.socket.off(*id) {
                     continue;
                 }
+                unhandled = false;
                 if let Some(task) = (handler.call)(event) {
                     in_flight.start(Work::Event(task), cx);
                 }
@@ -360,8 +363,11 @@ impl Client {
             match self.waiting.remove(at) {
                 Some(Item::Packet(packet)) => self.handle(packet, cx),
                 Some(Item::Kicked(socket)) => {
-                    if let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_of(&socket)) {
+                    if let Some(slot) = self.slots.iter().position(|slot| slot.is_of(&socket)) {
+                        let mut slot = self.slots.remove(slot);
                         slot.stage = Stage::Kicked(None);
+                        // The last one to be forgotten.
+                        self.slots.push(slot);
                     }
                     let reason = DisconnectReason::ServerNamespaceDisconnect;
                     self.run_disconnect(Disconnect::new(socket, reason), cx);
@@ -370,7 +376,7 @@ impl Client {
                     // Not if the client had left by itself just before.
                     let mut slots = self.slots.iter();
                     if let Some(slot) = slots.position(|slot| slot.is_of(&context.socket)) {
-                        self.slots.swap_remove(slot);
+                        self.slots.remove(slot);
                         self.run_disconnect(context, cx);
                     }
                 }
@@ -441,8 +447,41 @@ impl Connection for Client {
         }
     }
 
-    fn on_close(&mut self, reason: CloseReason, _: &mut Context<'_>) {
-        self.end(reason.into(), None);
+    fn on_upgrade(&mut self, _: &mut Context<'_>) {
+        let hooks = self.io.conn_hooks();
+        hooks.upgrade.call(&self.io, |hook| hook(&self.session));
+    }
+
+    fn on_packet(&mut self, packet: &engineio::Packet) {
+        let hooks = self.io.conn_hooks();
+        hooks
+            .packet
+            .call(&self.io, |hook| hook(&self.session, packet));
+    }
+
+    fn on_packet_create(&mut self, packet: &Transmit) {
+        let hooks = self.io.conn_hooks();
+        hooks
+            .packet_create
+            .call(&self.io, |hook| hook(&self.session, packet));
+    }
+
+    fn on_drain(&mut self, _: &mut Context<'_>) {
+        let hooks = self.io.conn_hooks();
+        hooks.drain.call(&self.io, |hook| hook(&self.session));
+    }
+
+    fn on_close(
+        &mut self,
+        reason: CloseReason,
+        description: Option<&'static str>,
+        _: &mut Context<'_>,
+    ) {
+        self.end(reason.into(), description.map(Into::into));
+        let hooks = self.io.conn_hooks();
+        hooks
+            .close
+            .call(&self.io, |hook| hook(&self.session, reason, description));
     }
 }
 

@@ -77,11 +77,14 @@ impl Item {
     }
 
     fn bytes(&self) -> usize {
-        match self {
-            Item::Packet(Packet {
-                kind: PacketKind::Event { args, .. },
-                ..
-            }) => args.json().len() + args.attachments().iter().map(Bytes::len).sum::<usize>(),
+        let Item::Packet(packet) = self else {
+            return 0;
+        };
+        match &packet.kind {
+            PacketKind::Event { args, .. } => {
+                args.json().len() + args.attachments().iter().map(Bytes::len).sum::<usize>()
+            }
+            PacketKind::Connect { auth: Some(auth) } => auth.len(),
             _ => 0,
         }
     }

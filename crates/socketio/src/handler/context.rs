@@ -45,8 +45,9 @@ impl Disconnect {
         self.reason
     }
 
-    /// More about the reason, for a log: what was wrong with a packet that could not be decoded.
-    /// Usually there is nothing to say.
+    /// More about the reason, for a log: what was wrong with a packet that could not be decoded, or
+    /// which rule of the transport the client broke ("poll connection closed prematurely"). Usually
+    /// there is nothing to say.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }

@@ -17,6 +17,7 @@ use super::peer::{Log, Peer, server, server_with};
 use crate::{
     BoxError, ConnectError, DisconnectReason, Handshake, Namespace, NamespaceMatcher, Socket,
     SocketIo,
+    adapter::MemoryAdapter,
     handler::{Data, Params, State},
 };
 
@@ -756,6 +757,43 @@ async fn a_client_cannot_be_in_any_number_of_namespaces() {
         "what is asked for counts"
     );
     assert!(!peer.is_closed());
+}
+
+#[tokio::test]
+async fn namespaces_that_a_client_was_disconnected_from_do_not_keep_it_from_others() {
+    let (io, _) = server_with(|builder| builder.max_namespaces_per_client(3));
+    io.of_dynamic("/room/{id}");
+    let mut peer = Peer::connect(&io).await;
+    for room in ["/room/1", "/room/2", "/room/3", "/room/4"] {
+        peer.join(room);
+        peer.client.socket(room).unwrap().disconnect();
+        assert_eq!(peer.received_one(), format!("1{room},"));
+        peer.turn();
+    }
+    peer.send(r#"2/room/4,["late"]"#);
+    assert!(!peer.is_closed(), "the client may not know yet");
+    peer.join("/room/5");
+    peer.join("/room/6");
+    peer.send("0/room/7,");
+    assert_eq!(peer.received_one(), too_many("/room/7"));
+}
+
+#[tokio::test]
+async fn a_namespace_that_was_removed_is_no_member_of_the_cluster() {
+    let cluster = MemoryAdapter::new();
+    let (io, _) = server_with(|builder| builder.adapter(cluster).max_dynamic_namespaces(1));
+    io.of_dynamic("/room/{id}");
+    let mut peer = Peer::open(&io).await;
+    let mut other = Peer::open(&io).await;
+    peer.join("/room/1");
+    let removed = io.of("/room/1");
+    peer.send("1/room/1,");
+    peer.join("/room/2");
+    peer.send("1/room/2,");
+    other.join("/room/1");
+    let room = io.of("/room/1");
+    assert!(room != removed);
+    assert_eq!(room.server_count().await.unwrap(), 1);
 }
 
 #[tokio::test]

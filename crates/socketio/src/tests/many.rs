@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt};
 
 use super::peer::{Log, Peer, server, server_with};
-use crate::{AckError, RoomEvent, Socket, adapter::MemoryAdapter};
+use crate::{AckError, ConnectionStateRecovery, RoomEvent, Socket, adapter::MemoryAdapter};
 
 async fn three(io: &crate::SocketIo) -> [Peer; 3] {
     let mut peers = [
@@ -326,6 +326,39 @@ async fn a_namespace_tells_of_its_rooms() {
     peer.send("1");
     assert_eq!(log.take(), ["create a", "join a", "leave a", "delete a"]);
     assert!(io.of("/").rooms().is_empty());
+}
+
+#[tokio::test]
+async fn who_is_told_of_rooms_may_use_the_sockets_in_them() {
+    for recovery in [None, Some(ConnectionStateRecovery::new())] {
+        let (io, log) = server_with(|builder| match recovery {
+            Some(options) => builder.connection_state_recovery(options),
+            None => builder,
+        });
+        let (server, seen) = (io.clone(), log.clone());
+        io.of("/").on_room_event(move |event| {
+            server.emit("changed", &()).unwrap();
+            let (RoomEvent::Joined { room, id } | RoomEvent::Left { room, id }) = event else {
+                return;
+            };
+            if let Some(socket) = server.of("/").socket(id) {
+                if **room == *"a" {
+                    socket.join("after a");
+                }
+                seen.push(socket.rooms()[1..].join(", "));
+            }
+        });
+        let mut peer = Peer::open(&io).await;
+        peer.send("0");
+        let socket = peer.socket();
+        assert_eq!(log.take(), [""]);
+        socket.join("a");
+        assert_eq!(log.take(), ["a, after a", "a, after a"]);
+        socket.leave("a");
+        assert_eq!(log.take(), ["after a"]);
+        peer.send("1");
+        assert!(io.of("/").rooms().is_empty());
+    }
 }
 
 #[tokio::test]

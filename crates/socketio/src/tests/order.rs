@@ -123,6 +123,17 @@ async fn a_queue_is_full_of_bytes_too() {
 }
 
 #[tokio::test]
+async fn what_clients_give_to_be_let_in_fills_a_queue_too() {
+    let (io, _, _gate) = gated(|builder| builder.max_in_flight(1).max_waiting(100, 1000));
+    let mut peer = Peer::connect(&io).await;
+    peer.send(r#"2["wait",1]"#);
+    peer.send(r#"2["wait",2]"#);
+    assert!(peer.is_ready());
+    peer.send(&format!(r#"0{{"token":"{}"}}"#, "x".repeat(1000)));
+    assert!(!peer.is_ready());
+}
+
+#[tokio::test]
 async fn answers_overtake_events_that_wait() {
     let (io, log, gate) = gated(|builder| builder.max_in_flight(1));
     io.on("ask", async |socket: Socket, State(log): State<Log>| {

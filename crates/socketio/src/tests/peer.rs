@@ -138,7 +138,7 @@ impl Peer {
 
     /// The session closes.
     pub(crate) fn close(&mut self, reason: CloseReason) -> bool {
-        self.with(|client, cx| client.on_close(reason, cx));
+        self.with(|client, cx| client.on_close(reason, None, cx));
         self.turn()
     }
 

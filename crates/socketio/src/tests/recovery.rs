@@ -12,6 +12,7 @@ use bytes::Bytes;
 use engineio::CloseReason;
 use futures_util::Stream as _;
 use serde_json::Value;
+use socketio_adapter::MemoryAdapter;
 use socketio_proto::Codec;
 use tokio::sync::Semaphore;
 
@@ -473,6 +474,37 @@ async fn an_event_that_is_not_kept_does_not_spoil_the_offset() {
     let (_peer, missed, recovered) = reconnect(&io, &mut session).await;
     assert!(recovered);
     assert_eq!(missed, [r#"["b",2]"#]);
+}
+
+#[tokio::test]
+async fn what_other_servers_sent_meanwhile_comes_back_too() {
+    let cluster = MemoryAdapter::new();
+    let server = || {
+        let (cluster, options) = (cluster.clone(), ConnectionStateRecovery::new());
+        server_with(|builder| builder.adapter(cluster).connection_state_recovery(options)).0
+    };
+    let (here, there) = (server(), server());
+    let (mut peer, mut session) = connect(&here).await;
+    peer.socket().join("room");
+    there.emit("first", &1).unwrap();
+    assert_eq!(session.read(&peer.received()), [r#"["first",1]"#]);
+    lose(peer);
+    there.to("room").emit("room", &2).unwrap();
+    here.emit("from here", &3).unwrap();
+    there.to(&session.sid).emit("mine", &4).unwrap();
+    there.except("room").emit("except", &5).unwrap();
+    there.volatile().emit("volatile", &6).unwrap();
+    there.local().emit("local", &7).unwrap();
+    drop(there.emit_with_ack::<()>("ack", &8));
+    let (peer, missed, recovered) = reconnect(&here, &mut session).await;
+    assert!(recovered);
+    let expected = [r#"["room",2]"#, r#"["from here",3]"#, r#"["mine",4]"#];
+    assert_eq!(missed, expected);
+    lose(peer);
+    // Another server knows nothing of it, and the client begins anew.
+    let (_peer, missed, recovered) = reconnect(&there, &mut session).await;
+    assert!(!recovered);
+    assert!(missed.is_empty());
 }
 
 /// Nobody else is connected, and still it is not as if nobody could come back.

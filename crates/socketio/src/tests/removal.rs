@@ -158,6 +158,22 @@ async fn what_a_removed_handler_holds_is_freed() {
 }
 
 #[tokio::test]
+async fn idle_connections_do_not_keep_what_was_removed() {
+    let (io, _) = server();
+    let held = Arc::new(());
+    let holds = held.clone();
+    let id = io.add_handler("e", move || {
+        let _ = &holds;
+        async {}
+    });
+    let mut idle = Peer::connect(&io).await;
+    idle.send(r#"2["e"]"#);
+    assert!(io.off(id));
+    idle.turn();
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[tokio::test]
 async fn a_disconnection_handler_of_a_socket_comes_after_its_events() {
     let (io, log) = server_with(|builder| builder.max_in_flight(1));
     let gate = Arc::new(Semaphore::new(0));

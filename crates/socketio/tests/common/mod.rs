@@ -110,6 +110,10 @@ impl Log {
         self.0.lock().unwrap().push(line.to_string());
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
+    }
+
     /// Waits for as many lines, and takes them.
     pub async fn lines(&self, count: usize) -> Vec<String> {
         let wait = async {

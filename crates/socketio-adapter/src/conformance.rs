@@ -1,1 +1,0 @@
-//! A behaviour suite for adapters.
