@@ -246,7 +246,11 @@ impl Recovery {
                 };
                 state.keep(kept, &room);
                 // The registry has it too, so this is not the end of it.
-                now.is_none_or(|now| flags.way.send(now.conn(), packets.new_clients()))
+                now.is_none_or(|now| {
+                    let sent = flags.way.send(now.conn(), packets.new_clients());
+                    // If not, and if it was not too much: it has not heard yet that it is gone.
+                    sent || now.conn().is_closed()
+                })
             },
         )
     }

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use common::{A_MOMENT, Log, PATH, Running, writable};
 use engineio::CloseReason;
 use socketio::{
-    ConnectError, DisconnectReason, Socket, SocketIo,
+    ConnectError, ConnectionStateRecovery, DisconnectReason, Socket, SocketIo,
     handler::{Data, State},
 };
 use testkit::{Message, Polling, Upgrade, Ws};
@@ -400,4 +400,28 @@ async fn everybody_gets_every_broadcast_once_and_in_order() {
     }
     sender.await.unwrap();
     churn.await.unwrap();
+}
+
+/// The official client takes the last element of any event for an offset if it is text.
+#[tokio::test]
+async fn a_volatile_event_does_not_look_as_if_it_could_be_recovered() {
+    let recovery = ConnectionStateRecovery::new();
+    let builder = SocketIo::builder().connection_state_recovery(recovery);
+    let running = Running::start(builder.build()).await;
+    let mut ws = running.ws().await;
+    ws.text("40").await;
+    assert!(ws.recv_text().await.contains(r#""pid":"#));
+    let socket = running.io.sockets().remove(0);
+    writable(&socket).await;
+    assert!(socket.volatile().emit("tick", &(1, "text")).unwrap());
+    assert_eq!(ws.recv_text().await, r#"42["tick",1,"text",null]"#);
+    writable(&socket).await;
+    running.io.volatile().emit("tick", &"text").unwrap();
+    assert_eq!(ws.recv_text().await, r#"42["tick","text",null]"#);
+    writable(&socket).await;
+    running.io.volatile().emit("tick", &()).unwrap();
+    assert_eq!(ws.recv_text().await, r#"42["tick",null]"#);
+    writable(&socket).await;
+    running.io.volatile().emit("tick", &("text", 1)).unwrap();
+    assert_eq!(ws.recv_text().await, r#"42["tick","text",1]"#);
 }
