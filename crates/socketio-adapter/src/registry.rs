@@ -306,17 +306,21 @@ impl<M: Clone> Registry<M> {
     }
 
     fn own_room_joined(&self, id: &Room) {
-        self.joined(id, id, !self.rooms.contains_key(id));
+        if self.is_observed() {
+            self.joined(id, id, !self.rooms.contains_key(id));
+        }
     }
 
     fn own_room_left(&self, id: &Room) {
-        self.left(id, id, !self.rooms.contains_key(id));
+        if self.is_observed() {
+            self.left(id, id, !self.rooms.contains_key(id));
+        }
     }
 
     /// Called under the lock of the room, so that the observers hear of all that happens to it in
     /// its order.
     fn joined(&self, room: &Room, id: &Room, created: bool) {
-        if !self.observed.load(Ordering::Acquire) {
+        if !self.is_observed() {
             return;
         }
         let (room, id) = (room.clone(), id.clone());
@@ -328,7 +332,7 @@ impl<M: Clone> Registry<M> {
 
     /// See [`joined`](Self::joined).
     fn left(&self, room: &Room, id: &Room, deleted: bool) {
-        if !self.observed.load(Ordering::Acquire) {
+        if !self.is_observed() {
             return;
         }
         let (room, id) = (room.clone(), id.clone());
@@ -339,6 +343,10 @@ impl<M: Clone> Registry<M> {
         if deleted {
             self.tell(&RoomEvent::Deleted { room });
         }
+    }
+
+    fn is_observed(&self) -> bool {
+        self.observed.load(Ordering::Acquire)
     }
 
     fn tell(&self, event: &RoomEvent) {
