@@ -425,3 +425,39 @@ async fn a_volatile_event_does_not_look_as_if_it_could_be_recovered() {
     running.io.volatile().emit("tick", &("text", 1)).unwrap();
     assert_eq!(ws.recv_text().await, r#"42["tick","text",1]"#);
 }
+
+/// The client knows first that its connection is dead; the server may have queued much for it.
+#[tokio::test]
+async fn a_connection_is_over_when_its_client_is_back_on_another() {
+    let recovery = ConnectionStateRecovery::new().max_room_bytes(32 << 20);
+    let builder = SocketIo::builder().connection_state_recovery(recovery);
+    let running = Running::start(builder.build()).await;
+    let mut old = running.ws().await;
+    old.text("40").await;
+    let connected = old.recv_text().await;
+    let pid = connected.split('"').nth(7).unwrap();
+    let socket = running.io.sockets().remove(0);
+    // More than the kernel takes.
+    let event = "x".repeat(100_000);
+    for _ in 0..100 {
+        socket.emit("e", &event).unwrap();
+    }
+    let mut new = running.ws().await;
+    new.text(&format!(r#"40{{"pid":"{pid}"}}"#)).await;
+    let mut missed = 0;
+    let again = loop {
+        let packet = new.recv_text().await;
+        if packet.starts_with("40") {
+            break packet;
+        }
+        missed += 1;
+    };
+    assert_eq!((again, missed), (connected, 100));
+    let over = async {
+        while socket.conn().queued_messages() > 0 {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    testkit::within(A_MOMENT * 10, "the end of the old connection", over).await;
+    drop(old);
+}

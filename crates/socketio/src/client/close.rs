@@ -61,10 +61,11 @@ impl Client {
         self.session.close(CloseReason::ForcedClose);
     }
 
-    /// The client has come back on another connection: this one is of no more use.
+    /// The client has come back on another connection: this one is of no more use, and nobody takes
+    /// what is queued for it.
     pub(super) fn replaced(&mut self) {
         self.end(DisconnectReason::TransportClose, None);
-        self.session.close(CloseReason::ForcedClose);
+        self.session.abort(CloseReason::ForcedClose);
     }
 
     /// Nothing more comes from the client, and nothing more goes to it.
