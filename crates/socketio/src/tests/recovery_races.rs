@@ -14,7 +14,7 @@ use super::{
     peer::{Peer, server_with},
     recovery::{Session, reconnect},
 };
-use crate::{ConnectionStateRecovery, SocketIo, handler::guarded};
+use crate::{ConnectionStateRecovery, RoomEvent, Socket, SocketIo, handler::guarded};
 
 /// How often each client loses its connection.
 const LOSSES: usize = 150;
@@ -208,4 +208,92 @@ async fn old_clients_that_come_while_others_send_see_no_offset() {
         let wrong = packets[1..].iter().find(|it| *it != r#"2["e",1]"#);
         assert_eq!(wrong, None);
     }
+}
+
+/// Whoever is told of something may use everything that others use at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_somebody_who_waits() {
+    let recovery = ConnectionStateRecovery::new().max_bytes(200_000);
+    let (io, _) = server_with(|builder| builder.connection_state_recovery(recovery));
+    let main = io.of("/");
+    main.on_room_event({
+        let io = io.clone();
+        move |event| {
+            if let RoomEvent::Joined { room, id } | RoomEvent::Left { room, id } = event {
+                io.to(room).emit("room", &()).unwrap();
+                if let Some(socket) = io.of("/").socket(id) {
+                    socket.rooms();
+                    socket.leave("2");
+                    socket.emit("you", &()).unwrap();
+                }
+            }
+        }
+    });
+    main.on_any_outgoing({
+        let io = io.clone();
+        move |socket, event| {
+            if event.name() == "all" {
+                socket.join("1");
+                io.to("1").emit("heard", &()).unwrap();
+                socket.leave("1");
+            }
+        }
+    });
+    main.on_disconnect(async |socket: Socket| {
+        socket.emit("late", &()).unwrap();
+        socket.to("2").emit("late", &()).unwrap();
+    });
+    let runtime = Handle::current();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (io, done, runtime) = (&io, &done, &runtime);
+        for worker in 0..4 {
+            scope.spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    match worker {
+                        0 => io.emit("all", &()).unwrap(),
+                        1 => io.sockets_join(["1", "2"]),
+                        2 => {
+                            io.sockets_leave("2");
+                            drop(io.emit_with_ack::<u8>("?", &()));
+                        }
+                        _ => {
+                            let data = |socket: &Socket| socket.set_data(&1).unwrap();
+                            io.sockets().iter().for_each(data);
+                            io.to("1").disconnect_sockets(false);
+                        }
+                    }
+                    thread::sleep(Duration::from_micros(50));
+                }
+            });
+        }
+        let clients = [(); 2].map(|()| {
+            scope.spawn(move || {
+                runtime.block_on(async {
+                    let mut dead = Vec::new();
+                    let mut auth = String::new();
+                    for round in 0..150 {
+                        let mut peer = Peer::open(io).await;
+                        peer.send(&format!("0{auth}"));
+                        if round % 4 > 0 {
+                            let packets = peer.received();
+                            let connect = packets.iter().find(|it| it.starts_with('0'));
+                            auth = connect.map_or_else(String::new, |it| it[1..].to_owned());
+                        }
+                        match round % 3 {
+                            0 => drop(peer.close(CloseReason::TransportClose)),
+                            1 => drop(peer),
+                            _ => dead.push(peer),
+                        }
+                        dead.iter_mut().for_each(|it| drop(it.turn()));
+                    }
+                });
+            })
+        });
+        let outcomes = clients.map(|client| client.join());
+        done.store(true, Ordering::SeqCst);
+        outcomes.into_iter().for_each(|it| it.unwrap());
+    });
+    let used = main.recovery().unwrap().budget().used();
+    assert!(used <= 200_000, "{used}");
 }
