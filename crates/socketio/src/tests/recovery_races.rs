@@ -281,11 +281,15 @@ async fn nobody_waits_for_somebody_who_waits() {
                             auth = connect.map_or_else(String::new, |it| it[1..].to_owned());
                         }
                         match round % 3 {
-                            0 => drop(peer.close(CloseReason::TransportClose)),
+                            0 => {
+                                peer.close(CloseReason::TransportClose);
+                            }
                             1 => drop(peer),
                             _ => dead.push(peer),
                         }
-                        dead.iter_mut().for_each(|it| drop(it.turn()));
+                        for peer in &mut dead {
+                            peer.turn();
+                        }
                     }
                 });
             })
