@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,22 +13,25 @@ use crate::{
     reactor::{Reactor, Stream},
 };
 
-/// Where the server listens.
+/// Where the server listens, and the reactor that runs its clients.
+#[derive(Clone)]
 pub(crate) struct Target {
+    pub(crate) reactor: Reactor,
     port: u16,
-    next: Cell<u32>,
+    next: Rc<Cell<u32>>,
 }
 
 impl Target {
-    pub(crate) fn new(port: u16) -> Self {
+    pub(crate) fn new(reactor: Reactor, port: u16) -> Self {
         Self {
+            reactor,
             port,
-            next: Cell::new(0),
+            next: Rc::default(),
         }
     }
 
     /// Many addresses of this machine in turn, as there are only so many ports for each.
-    pub(crate) fn addr(&self) -> SocketAddr {
+    fn addr(&self) -> SocketAddr {
         let next = self.next.get();
         self.next.set(next.wrapping_add(1));
         (Ipv4Addr::new(127, 0, 0, 1 + (next % 250) as u8), self.port).into()
@@ -53,9 +57,9 @@ struct Buffered {
 const BUFFER: usize = 4096;
 
 impl Buffered {
-    async fn connect(reactor: &Reactor, target: &Target) -> Result<Self> {
+    async fn connect(target: &Target) -> Result<Self> {
         let addr = target.addr();
-        let stream = Stream::connect(reactor, addr).await;
+        let stream = Stream::connect(&target.reactor, addr).await;
         Ok(Self {
             stream: stream.with_context(|| format!("cannot connect to {addr}"))?,
             buffer: Vec::new(),
@@ -129,9 +133,9 @@ pub(crate) struct Ws {
 
 impl Ws {
     /// Opens a session over WebSocket and joins `/`.
-    pub(crate) async fn join(reactor: &Reactor, target: &Target, version: Version) -> Result<Self> {
+    pub(crate) async fn join(target: &Target, version: Version) -> Result<Self> {
         let query = format!("EIO={}&transport=websocket", version as u8);
-        let mut ws = Self::connect(reactor, target, &query).await?;
+        let mut ws = Self::connect(target, &query).await?;
         ws.expect_start("0{").await?;
         if version == Version::Eio4 {
             ws.send("40").await?;
@@ -142,8 +146,8 @@ impl Ws {
         Ok(ws)
     }
 
-    pub(crate) async fn connect(reactor: &Reactor, target: &Target, query: &str) -> Result<Self> {
-        let mut io = Buffered::connect(reactor, target).await?;
+    pub(crate) async fn connect(target: &Target, query: &str) -> Result<Self> {
+        let mut io = Buffered::connect(target).await?;
         let request = format!(
             "GET /socket.io/?{query} HTTP/1.1\r\nHost: localhost:{}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
@@ -173,11 +177,6 @@ impl Ws {
         self.io.stream.write_all(&self.out).await?;
         self.out.clear();
         Ok(())
-    }
-
-    /// Writes frames at once.
-    pub(crate) async fn write(&mut self, frames: &[u8]) -> Result<()> {
-        Ok(self.io.stream.write_all(frames).await?)
     }
 
     /// Reads once.
@@ -258,26 +257,30 @@ impl Ws {
     }
 }
 
-/// A polling session.
+/// A polling session. Connections are opened when there is none.
 pub(crate) struct Polling {
+    target: Target,
     /// The polls go here.
-    polls: Http,
+    polls: Option<Http>,
     /// The posts go here.
-    posts: Http,
+    posts: Option<Http>,
     sid: String,
 }
 
 impl Polling {
     /// Opens a session and joins `/`.
-    pub(crate) async fn join(reactor: &Reactor, target: &Target) -> Result<Self> {
-        let mut polls = Http::connect(reactor, target).await?;
-        let posts = Http::connect(reactor, target).await?;
+    pub(crate) async fn join(target: &Target) -> Result<Self> {
+        let mut polls = Http::connect(target).await?;
         polls.send_get("").await?;
         let open = polls.recv().await?;
         let sid = open.strip_prefix(r#"0{"sid":""#);
         let sid = sid.and_then(|rest| rest.split('"').next());
-        let sid = sid.context("no session id")?.to_owned();
-        let mut session = Self { polls, posts, sid };
+        let mut session = Self {
+            sid: sid.context("no session id")?.to_owned(),
+            target: target.clone(),
+            polls: Some(polls),
+            posts: None,
+        };
         session.post("40").await?;
         session.send_poll().await?;
         let joined = session.recv_poll().await?;
@@ -291,34 +294,70 @@ impl Polling {
     }
 
     pub(crate) async fn send_post(&mut self, body: &str) -> Result<()> {
-        self.posts.send_post(&self.sid, body).await
+        let posts = Http::or_connect(&mut self.posts, &self.target).await?;
+        posts.send_post(&self.sid, body).await
     }
 
     pub(crate) async fn recv_posted(&mut self) -> Result<()> {
-        let body = self.posts.recv().await?;
+        let posts = self.posts.as_mut().context("nothing was posted")?;
+        let body = posts.recv().await?;
         ensure!(body == "ok", "{body:?} instead of ok");
         Ok(())
     }
 
     pub(crate) async fn send_poll(&mut self) -> Result<()> {
-        self.polls.send_get(&format!("&sid={}", self.sid)).await
+        let polls = Http::or_connect(&mut self.polls, &self.target).await?;
+        polls.send_get(&format!("&sid={}", self.sid)).await
     }
 
-    /// The body of the poll's answer.
-    pub(crate) async fn recv_poll(&mut self) -> Result<&str> {
-        self.polls.recv().await
+    /// The body of the poll's answer. Pings are answered; no post may be under way.
+    pub(crate) async fn recv_poll(&mut self) -> Result<String> {
+        loop {
+            let polls = self.polls.as_mut().context("no poll waits")?;
+            let body = polls.recv().await?;
+            if body.split(SEPARATOR).all(|packet| packet != "2") {
+                return Ok(body.to_owned());
+            }
+            let others = body.split(SEPARATOR).filter(|&packet| packet != "2");
+            let others: Vec<_> = others.map(str::to_owned).collect();
+            self.post("3").await?;
+            if !others.is_empty() {
+                return Ok(others.join("\x1e"));
+            }
+            self.send_poll().await?;
+        }
     }
 
     /// Whether the poll's answer has come; false when the condition holds first.
     pub(crate) async fn polled_or(&self, condition: impl Fn() -> bool) -> bool {
-        self.polls.io.stream.readable_or(condition).await
+        match &self.polls {
+            Some(polls) => polls.io.stream.readable_or(condition).await,
+            None => false,
+        }
+    }
+
+    /// Takes the answer to a poll, which can only be a ping, and polls again.
+    pub(crate) async fn answer_ping(&mut self) -> Result<()> {
+        let polls = self.polls.as_mut().context("no poll waits")?;
+        let ping = polls.recv().await?;
+        ensure!(ping == "2", "{ping:?} for somebody silent");
+        self.post("3").await?;
+        self.send_poll().await
+    }
+
+    /// Closes the connections that wait for nothing.
+    pub(crate) fn disconnect(&mut self, poll_waits: bool) {
+        self.posts = None;
+        if !poll_waits {
+            self.polls = None;
+        }
     }
 
     /// Moves to a WebSocket, as the official client does.
-    pub(crate) async fn upgrade(mut self, reactor: &Reactor, target: &Target) -> Result<Ws> {
+    pub(crate) async fn upgrade(mut self) -> Result<Ws> {
         self.send_poll().await?;
         let query = format!("EIO=4&transport=websocket&sid={}", self.sid);
-        let mut ws = Ws::connect(reactor, target, &query).await?;
+        let mut ws = Ws::connect(&self.target, &query).await?;
         ws.send("2probe").await?;
         ws.expect("3probe").await?;
         let last = self.recv_poll().await?;
@@ -327,34 +366,19 @@ impl Polling {
         Ok(ws)
     }
 
-    /// Closes the session; the poll that is waiting is answered.
-    pub(crate) async fn leave(mut self, poll_is_waiting: bool) -> Result<()> {
+    /// Closes the session; the poll that waits is answered.
+    pub(crate) async fn leave(mut self, poll_waits: bool) -> Result<()> {
         self.post("1").await?;
-        if poll_is_waiting {
-            self.recv_poll().await?;
+        if poll_waits {
+            let polls = self.polls.as_mut().context("no poll waits")?;
+            polls.recv().await?;
         }
         Ok(())
     }
-
-    /// Closes both connections; the session lives on.
-    pub(crate) fn disconnect(self) -> Idle {
-        Idle { sid: self.sid }
-    }
 }
 
-/// A polling session without a request.
-pub(crate) struct Idle {
-    sid: String,
-}
-
-impl Idle {
-    pub(crate) async fn leave(self, reactor: &Reactor, target: &Target) -> Result<()> {
-        let mut posts = Http::connect(reactor, target).await?;
-        posts.send_post(&self.sid, "1").await?;
-        posts.recv().await?;
-        Ok(())
-    }
-}
+/// Between the packets of a body.
+const SEPARATOR: char = '\x1e';
 
 /// A connection that stays open from request to request.
 struct Http {
@@ -363,9 +387,16 @@ struct Http {
 }
 
 impl Http {
-    async fn connect(reactor: &Reactor, target: &Target) -> Result<Self> {
+    async fn or_connect<'a>(http: &'a mut Option<Self>, target: &Target) -> Result<&'a mut Self> {
+        if http.is_none() {
+            *http = Some(Self::connect(target).await?);
+        }
+        http.as_mut().context("connected")
+    }
+
+    async fn connect(target: &Target) -> Result<Self> {
         Ok(Self {
-            io: Buffered::connect(reactor, target).await?,
+            io: Buffered::connect(target).await?,
             port: target.port,
         })
     }

@@ -68,8 +68,8 @@ pub(crate) struct Timing {
 impl Load {
     pub(crate) fn new(reactor: Reactor, port: u16) -> Result<Rc<Self>> {
         Ok(Rc::new(Self {
+            target: Target::new(reactor.clone(), port),
             reactor,
-            target: Target::new(port),
             ready: Cell::new(0),
             started: Cell::new(false),
             stopping: Cell::new(false),

@@ -56,7 +56,7 @@ impl Broadcast {
 }
 
 async fn member(group: Rc<Group>, speaks: bool, load: Rc<Load>) -> Result<()> {
-    let mut ws = Ws::join(&load.reactor, &load.target, Version::Eio4).await?;
+    let mut ws = Ws::join(&load.target, Version::Eio4).await?;
     if let Some(room) = &group.room {
         ws.send(&format!(r#"42["join","{room}"]"#)).await?;
         // What comes back was sent after it: the server has seen both.

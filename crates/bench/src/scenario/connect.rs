@@ -37,18 +37,18 @@ impl Connect {
     }
 
     async fn come_and_go(self, load: Rc<Load>) -> Result<()> {
-        let (reactor, target) = (&load.reactor, &load.target);
+        let target = &load.target;
         load.ready().await;
         while !load.is_stopping() {
             let start = Instant::now();
             let ws = if self.upgrade {
-                let session = Polling::join(reactor, target).await?;
-                let mut ws = session.upgrade(reactor, target).await?;
+                let session = Polling::join(target).await?;
+                let mut ws = session.upgrade().await?;
                 ws.send(r#"42["message","here"]"#).await?;
                 ws.expect(r#"42["message-back","here"]"#).await?;
                 ws
             } else {
-                Ws::join(reactor, target, Version::Eio4).await?
+                Ws::join(target, Version::Eio4).await?
             };
             ws.leave().await?;
             load.count(start.elapsed());
@@ -59,7 +59,7 @@ impl Connect {
 
 /// Joined, and silent until the end.
 async fn stay(load: Rc<Load>) -> Result<()> {
-    let mut ws = Ws::join(&load.reactor, &load.target, Version::Eio4).await?;
+    let mut ws = Ws::join(&load.target, Version::Eio4).await?;
     load.ready().await;
     hold(&mut ws, &load).await
 }

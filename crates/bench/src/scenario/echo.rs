@@ -52,7 +52,7 @@ impl Echo {
     }
 
     async fn client(self, number: usize, load: Rc<Load>) -> Result<()> {
-        let mut ws = Ws::join(&load.reactor, &load.target, self.version).await?;
+        let mut ws = Ws::join(&load.target, self.version).await?;
         let mut request = self.style.request(number, self.size);
         let mut answers = Answers::new(self.style, number, self.size);
         load.ready().await;
@@ -140,7 +140,7 @@ impl Rate {
     }
 
     async fn client(number: usize, due: Rc<RefCell<Due>>, load: Rc<Load>) -> Result<()> {
-        let mut ws = Ws::join(&load.reactor, &load.target, Version::Eio4).await?;
+        let mut ws = Ws::join(&load.target, Version::Eio4).await?;
         let mut request = Style::Event.request(number, 64);
         let mut answers = Answers::new(Style::Event, number, 64);
         due.borrow_mut().task = load.reactor.current();
@@ -198,7 +198,7 @@ impl PollingEcho {
     }
 
     async fn client(self, number: usize, load: Rc<Load>) -> Result<()> {
-        let mut session = Polling::join(&load.reactor, &load.target).await?;
+        let mut session = Polling::join(&load.target).await?;
         load.ready().await;
         let mut sent = 0;
         while !load.is_stopping() {
@@ -209,10 +209,10 @@ impl PollingEcho {
             let post = format!(r#"42["message","{argument}"]"#);
             session.send_post(&post).await?;
             let expected = format!(r#"42["message-back","{argument}"]"#);
+            session.recv_posted().await?;
             let answer = session.recv_poll().await?;
             ensure!(answer == expected, "{answer:?} instead of {expected:?}");
             load.count(start.elapsed());
-            session.recv_posted().await?;
         }
         Ok(())
     }

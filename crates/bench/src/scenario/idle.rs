@@ -3,7 +3,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::connect::hold;
@@ -61,7 +61,21 @@ pub(crate) struct Wave {
     pub(crate) left: Memory,
 }
 
-pub(crate) const WAVES: usize = 3;
+const WAVES: usize = 3;
+
+impl Held {
+    /// What a connection of the first wave adds, in KiB.
+    pub(crate) fn rss_per_connection(&self) -> f64 {
+        let rss = |memory: Memory| memory.rss_kib as f64;
+        (rss(self.waves[0].open) - rss(self.before)) / self.connections as f64
+    }
+
+    /// The same of the heap, if the server counts.
+    pub(crate) fn heap_per_connection(&self) -> Option<f64> {
+        let added = self.waves[0].open.heap_kib? - self.before.heap_kib?;
+        Some(added / self.connections as f64)
+    }
+}
 
 impl Idle {
     /// Descriptors of this process for each server.
@@ -127,16 +141,16 @@ impl Idle {
     }
 
     async fn client(self, number: usize, load: Rc<Load>) -> Result<()> {
-        let (reactor, target) = (&load.reactor, &load.target);
+        let target = &load.target;
         match self.clients {
             Clients::WebSocket => {
-                let mut ws = Ws::join(reactor, target, Version::Eio4).await?;
+                let mut ws = Ws::join(target, Version::Eio4).await?;
                 load.ready().await;
                 hold(&mut ws, &load).await?;
                 ws.leave().await
             }
             Clients::WebSocketAfterLarge => {
-                let mut ws = Ws::join(reactor, target, Version::Eio4).await?;
+                let mut ws = Ws::join(target, Version::Eio4).await?;
                 load.ready().await;
                 // One after the other, so that what the server holds for all is small.
                 until(|| load.messages() == number as u64).await;
@@ -146,27 +160,27 @@ impl Idle {
                     .await?;
                 drop(argument);
                 load.count(Duration::ZERO);
-                reactor.wake_all();
+                load.reactor.wake_all();
                 hold(&mut ws, &load).await?;
                 ws.leave().await
             }
             Clients::Polling => {
-                let mut session = Polling::join(reactor, target).await?;
+                let mut session = Polling::join(target).await?;
                 session.send_poll().await?;
+                session.disconnect(true);
                 load.ready().await;
                 while session.polled_or(|| load.is_stopping()).await {
-                    let ping = session.recv_poll().await?;
-                    ensure!(ping == "2", "{ping:?} for somebody silent");
-                    session.post("3").await?;
-                    session.send_poll().await?;
+                    session.answer_ping().await?;
+                    session.disconnect(true);
                 }
                 session.leave(true).await
             }
             Clients::BetweenPolls => {
-                let session = Polling::join(reactor, target).await?.disconnect();
+                let mut session = Polling::join(target).await?;
+                session.disconnect(false);
                 load.ready().await;
                 until(|| load.is_stopping()).await;
-                session.leave(reactor, target).await
+                session.leave(false).await
             }
         }
     }

@@ -9,10 +9,8 @@ pub(crate) use self::{
     broadcast::Broadcast,
     connect::Connect,
     echo::{Echo, PollingEcho, Rate, Style},
-    idle::{Clients, Held, Idle, Pauses, WAVES, Wave},
+    idle::{Clients, Held, Idle, Pauses},
 };
-
-use std::rc::Rc;
 
 use anyhow::Result;
 
