@@ -1,7 +1,8 @@
 //! Clients: raw HTTP and WebSocket, and what Socket.IO says over them.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    mem,
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
 };
@@ -19,6 +20,9 @@ pub(crate) struct Target {
     pub(crate) reactor: Reactor,
     port: u16,
     next: Rc<Cell<u32>>,
+    /// Buffers that nobody needs now. Few are in use at the same time, and those stay in the
+    /// processor's cache.
+    buffers: Rc<RefCell<Vec<Vec<u8>>>>,
 }
 
 impl Target {
@@ -27,6 +31,7 @@ impl Target {
             reactor,
             port,
             next: Rc::default(),
+            buffers: Rc::default(),
         }
     }
 
@@ -48,13 +53,15 @@ pub(crate) enum Version {
 /// A connection that is read through a buffer.
 struct Buffered {
     stream: Stream,
+    target: Target,
+    /// Without length while there is nothing in it.
     buffer: Vec<u8>,
     begin: usize,
     end: usize,
 }
 
-/// Enough for a window of small messages; it grows for larger ones.
-const BUFFER: usize = 4096;
+/// Enough for a window of messages; it grows for larger ones.
+const BUFFER: usize = 128 * 1024;
 
 impl Buffered {
     async fn connect(target: &Target) -> Result<Self> {
@@ -62,6 +69,7 @@ impl Buffered {
         let stream = Stream::connect(&target.reactor, addr).await;
         Ok(Self {
             stream: stream.with_context(|| format!("cannot connect to {addr}"))?,
+            target: target.clone(),
             buffer: Vec::new(),
             begin: 0,
             end: 0,
@@ -71,19 +79,30 @@ impl Buffered {
     /// Reads once; false at the end.
     async fn fill(&mut self) -> Result<bool> {
         if self.begin == self.end {
-            (self.begin, self.end) = (0, 0);
+            self.give_back();
         }
-        if self.end == self.buffer.len() {
-            if self.begin > 0 {
-                self.buffer.copy_within(self.begin..self.end, 0);
-                (self.begin, self.end) = (0, self.end - self.begin);
-            } else {
-                self.buffer.resize((2 * self.end).max(BUFFER), 0);
+        self.stream.readable_or(|| false).await;
+        if self.buffer.is_empty() {
+            let buffer = self.target.buffers.borrow_mut().pop();
+            self.buffer = buffer.unwrap_or_else(|| vec![0; BUFFER]);
+        } else if self.end == self.buffer.len() {
+            self.buffer.copy_within(self.begin..self.end, 0);
+            (self.begin, self.end) = (0, self.end - self.begin);
+            if self.end == self.buffer.len() {
+                self.buffer.resize(2 * self.end, 0);
             }
         }
         let read = self.stream.read(&mut self.buffer[self.end..]).await?;
         self.end += read;
         Ok(read > 0)
+    }
+
+    fn give_back(&mut self) {
+        (self.begin, self.end) = (0, 0);
+        if !self.buffer.is_empty() {
+            let buffer = mem::take(&mut self.buffer);
+            self.target.buffers.borrow_mut().push(buffer);
+        }
     }
 
     fn unread(&self) -> &[u8] {
@@ -118,6 +137,12 @@ impl Buffered {
             }
         }
         Ok((status, head, head + len))
+    }
+}
+
+impl Drop for Buffered {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// Where a [`Template`] has its number.
-const MARK: &[u8] = b"#######";
+pub(crate) const MARK: &str = "############";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
@@ -70,8 +70,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(Opcode, usize, usize)>> {
     Ok((bytes.len() >= end).then_some((opcode, header, end)))
 }
 
-/// One message or several, with a number of seven digits that can be changed in place, wherever
-/// `#######` stood.
+/// One message or several, with a number that can be changed in place, wherever [`MARK`] stood.
 pub(crate) struct Template {
     bytes: Vec<u8>,
     /// Position of a number, and of the mask there: for the server's frames, none.
@@ -115,7 +114,7 @@ impl Template {
 
 fn find_marks(payload: &[u8]) -> impl Iterator<Item = usize> {
     let windows = payload.windows(MARK.len()).enumerate();
-    windows.filter_map(|(at, window)| (window == MARK).then_some(at))
+    windows.filter_map(|(at, window)| (window == MARK.as_bytes()).then_some(at))
 }
 
 #[cfg(test)]
@@ -155,11 +154,12 @@ mod tests {
 
     #[test]
     fn a_number_is_changed_wherever_it_stands() {
-        let text = b"42#######[\"x\",\"#######\"]".to_vec();
+        let text = format!("42{MARK}[\"x\",\"{MARK}\"]").into_bytes();
         let mut request = Template::frames(&[(Opcode::Text, text.clone())]);
         let mut expected = Template::plain(text);
-        for number in [0, 12_345, 9_999_999, 10_000_001] {
-            let wanted = format!("42{0:07}[\"x\",\"{0:07}\"]", number % 10_000_000);
+        for number in [0, 12_345, 999_999_999_999, 1_000_000_000_001] {
+            let number_shown = number % 1_000_000_000_000;
+            let wanted = format!("42{number_shown:012}[\"x\",\"{number_shown:012}\"]");
             assert_eq!(unmask(request.numbered(number), 6), wanted.as_bytes());
             assert_eq!(expected.numbered(number), wanted.as_bytes());
         }

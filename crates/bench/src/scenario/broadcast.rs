@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     client::{Shown, Version, Ws},
-    frame::{Frame, Opcode, Template},
+    frame::{Frame, MARK, Opcode, Template},
     load::{Load, Measured, Timing},
     reactor::TaskId,
     server::Server,
@@ -132,7 +132,7 @@ struct Spoken {
 impl Group {
     fn new(broadcast: Broadcast, room: Option<String>) -> Self {
         assert!(broadcast.outstanding < RING);
-        let argument = format!("{:x<64}", "#######-");
+        let argument = format!("{MARK:x<64}");
         let (request, event) = match &room {
             Some(room) => (
                 format!(r#"42["room-broadcast","{room}","{argument}"]"#),

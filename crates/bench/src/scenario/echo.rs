@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     client::{Polling, Shown, Version, Ws},
-    frame::{Frame, Opcode, Template},
+    frame::{Frame, MARK, Opcode, Template},
     load::{Load, Measured, Timing},
     reactor::TaskId,
     server::Server,
@@ -45,27 +45,26 @@ impl Echo {
         server: &mut Server,
         timing: Timing,
     ) -> Result<Measured> {
-        load.connect(self.clients, |number, load| self.client(number, load))?;
+        let exchange = Exchange::new(self.style, self.size);
+        load.connect(self.clients, |number, load| {
+            self.client(exchange.client(number), load)
+        })?;
         let measured = load.measure(server, timing)?;
         load.finish()?;
         Ok(measured)
     }
 
-    async fn client(self, number: usize, load: Rc<Load>) -> Result<()> {
+    async fn client(self, mut conversation: Conversation, load: Rc<Load>) -> Result<()> {
         let mut ws = Ws::join(&load.target, self.version).await?;
-        let mut request = self.style.request(number, self.size);
-        let mut answers = Answers::new(self.style, number, self.size);
         load.ready().await;
 
-        let mut sent = 0;
         let mut sent_at = VecDeque::with_capacity(self.in_flight);
         loop {
             if !load.is_stopping() {
                 let now = Instant::now();
                 while sent_at.len() < self.in_flight {
-                    ws.push(|out| out.extend_from_slice(request.numbered(sent)));
+                    ws.push(|out| conversation.say(out));
                     sent_at.push_back(now);
-                    sent += 1;
                 }
             } else if sent_at.is_empty() {
                 return Ok(());
@@ -74,7 +73,7 @@ impl Echo {
             ws.fill().await?;
             let now = Instant::now();
             while let Some(frame) = ws.next()? {
-                if answers.check(frame)? {
+                if conversation.hear(frame)? {
                     load.count(now - sent_at.pop_front().unwrap_or(now));
                 }
             }
@@ -107,11 +106,12 @@ impl Rate {
         server: &mut Server,
         timing: Timing,
     ) -> Result<Measured> {
+        let exchange = Exchange::new(Style::Event, 64);
         let mut clients = Vec::new();
         load.connect(self.clients, |number, load| {
             let due = Rc::<RefCell<Due>>::default();
             clients.push(due.clone());
-            Self::client(number, due, load)
+            Self::client(exchange.client(number), due, load)
         })?;
         let mut clients = clients.iter().cycle();
         let step = Duration::from_secs(1) / self.per_second;
@@ -139,18 +139,18 @@ impl Rate {
         Ok(measured)
     }
 
-    async fn client(number: usize, due: Rc<RefCell<Due>>, load: Rc<Load>) -> Result<()> {
+    async fn client(
+        mut conversation: Conversation,
+        due: Rc<RefCell<Due>>,
+        load: Rc<Load>,
+    ) -> Result<()> {
         let mut ws = Ws::join(&load.target, Version::Eio4).await?;
-        let mut request = Style::Event.request(number, 64);
-        let mut answers = Answers::new(Style::Event, number, 64);
         due.borrow_mut().task = load.reactor.current();
         load.ready().await;
 
-        let mut sent = 0;
         loop {
             while due.borrow().sent < due.borrow().since.len() {
-                ws.push(|out| out.extend_from_slice(request.numbered(sent)));
-                sent += 1;
+                ws.push(|out| conversation.say(out));
                 due.borrow_mut().sent += 1;
             }
             ws.flush().await?;
@@ -167,7 +167,7 @@ impl Rate {
             ws.fill().await?;
             let now = Instant::now();
             while let Some(frame) = ws.next()? {
-                if answers.check(frame)? {
+                if conversation.hear(frame)? {
                     let mut due = due.borrow_mut();
                     due.sent -= 1;
                     load.count(now - due.since.pop_front().unwrap_or(now));
@@ -200,9 +200,10 @@ impl PollingEcho {
     async fn client(self, number: usize, load: Rc<Load>) -> Result<()> {
         let mut session = Polling::join(&load.target).await?;
         load.ready().await;
-        let mut sent = 0;
+        let pattern = argument(self.size);
+        let mut sent = first(number);
         while !load.is_stopping() {
-            let argument = argument(number, self.size).replace("#######", &format!("{sent:07}"));
+            let argument = pattern.replace(MARK, &format!("{sent:012}"));
             sent += 1;
             let start = Instant::now();
             session.send_poll().await?;
@@ -218,93 +219,121 @@ impl PollingEcho {
     }
 }
 
-impl Style {
-    fn request(self, number: usize, size: usize) -> Template {
-        match self {
-            Self::Event => Template::frames(&[text("", "message", number, size)]),
-            // Ids without a zero in front.
-            Self::Ack => Template::frames(&[text("1#######", "message-with-ack", number, size)]),
-            Self::Binary => Template::frames(&[
-                (Opcode::Text, placeholder("message")),
-                (Opcode::Binary, bytes(number, size)),
-            ]),
-        }
-    }
+/// What clients say and hear, for all of them.
+#[derive(Clone)]
+struct Exchange(Rc<RefCell<Templates>>);
 
-    fn answer(self, number: usize, size: usize) -> Vec<(Opcode, Vec<u8>)> {
-        match self {
-            Self::Event => vec![text("", "message-back", number, size)],
-            Self::Ack => {
-                let argument = argument(number, size);
-                let answer = format!(r#"431#######["{argument}"]"#);
-                vec![(Opcode::Text, answer.into())]
-            }
-            Self::Binary => vec![
-                (Opcode::Text, placeholder("message-back")),
-                (Opcode::Binary, bytes(number, size)),
-            ],
-        }
-    }
-}
-
-/// The answers that a client waits for, in order.
-struct Answers {
+struct Templates {
+    request: Template,
     /// The messages of one answer.
-    parts: Vec<(Opcode, Template)>,
-    part: usize,
-    number: u64,
+    answer: Vec<(Opcode, Template)>,
 }
 
-impl Answers {
-    fn new(style: Style, number: usize, size: usize) -> Self {
-        let parts = style.answer(number, size).into_iter();
-        Self {
-            parts: parts
+impl Exchange {
+    fn new(style: Style, size: usize) -> Self {
+        let argument = argument(size);
+        let event = |name| format!(r#"42["{name}","{argument}"]"#).into();
+        let (request, answer) = match style {
+            Style::Event => (
+                vec![(Opcode::Text, event("message"))],
+                vec![(Opcode::Text, event("message-back"))],
+            ),
+            // Ids have no zero in front.
+            Style::Ack => {
+                let request = format!(r#"421{MARK}["message-with-ack","{argument}"]"#);
+                let answer = format!(r#"431{MARK}["{argument}"]"#);
+                (
+                    vec![(Opcode::Text, request.into())],
+                    vec![(Opcode::Text, answer.into())],
+                )
+            }
+            Style::Binary => {
+                let bytes = bytes(size);
+                (
+                    vec![
+                        (Opcode::Text, placeholder("message")),
+                        (Opcode::Binary, bytes.clone()),
+                    ],
+                    vec![
+                        (Opcode::Text, placeholder("message-back")),
+                        (Opcode::Binary, bytes),
+                    ],
+                )
+            }
+        };
+        let answer = answer.into_iter();
+        Self(Rc::new(RefCell::new(Templates {
+            request: Template::frames(&request),
+            answer: answer
                 .map(|(opcode, payload)| (opcode, Template::plain(payload)))
                 .collect(),
+        })))
+    }
+
+    fn client(&self, number: usize) -> Conversation {
+        Conversation {
+            exchange: self.clone(),
+            sent: first(number),
+            heard: first(number),
             part: 0,
-            number: 0,
         }
+    }
+}
+
+/// One client's part of it.
+struct Conversation {
+    exchange: Exchange,
+    /// The next message's number, and the next answer's.
+    sent: u64,
+    heard: u64,
+    /// How much of the next answer has come.
+    part: usize,
+}
+
+impl Conversation {
+    fn say(&mut self, out: &mut Vec<u8>) {
+        let request = &mut self.exchange.0.borrow_mut().request;
+        out.extend_from_slice(request.numbered(self.sent));
+        self.sent += 1;
     }
 
     /// Whether an answer is complete with this frame; an error if it is not the right one.
-    fn check(&mut self, frame: Frame<'_>) -> Result<bool> {
-        let (opcode, payload) = &mut self.parts[self.part];
-        let expected = payload.numbered(self.number);
+    fn hear(&mut self, frame: Frame<'_>) -> Result<bool> {
+        let answer = &mut self.exchange.0.borrow_mut().answer;
+        let (opcode, payload) = &mut answer[self.part];
+        let expected = payload.numbered(self.heard);
         ensure!(
             frame.opcode == *opcode && frame.payload == expected,
-            "answer {}: {} instead of {}",
-            self.number,
+            "{} instead of {}",
             Shown(frame.payload),
             Shown(expected)
         );
         self.part += 1;
-        let complete = self.part == self.parts.len();
+        let complete = self.part == answer.len();
         if complete {
             self.part = 0;
-            self.number += 1;
+            self.heard += 1;
         }
         Ok(complete)
     }
 }
 
-fn text(id: &str, event: &str, number: usize, size: usize) -> (Opcode, Vec<u8>) {
-    let argument = argument(number, size);
-    let packet = format!(r#"42{id}["{event}","{argument}"]"#);
-    (Opcode::Text, packet.into())
+/// The number of a client's first message: each says whose it is and which.
+fn first(client: usize) -> u64 {
+    client as u64 * 10_000_000
 }
 
-/// Says whose message it is and which.
-fn argument(number: usize, size: usize) -> String {
-    format!("{:x<size$}", format!("{number:05}-#######-"))
+fn argument(size: usize) -> String {
+    let filler = "x".repeat(size - MARK.len());
+    format!("{MARK}{filler}")
 }
 
 fn placeholder(event: &str) -> Vec<u8> {
     format!(r#"451-["{event}",{{"_placeholder":true,"num":0}}]"#).into()
 }
 
-fn bytes(number: usize, size: usize) -> Vec<u8> {
-    let mut bytes = format!("{number:05}-#######-").into_bytes();
+fn bytes(size: usize) -> Vec<u8> {
+    let mut bytes = MARK.as_bytes().to_vec();
     bytes.extend((bytes.len()..size).map(|i| (i * 7) as u8 | 0x80));
     bytes
 }
