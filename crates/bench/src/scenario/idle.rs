@@ -1,0 +1,198 @@
+//! Clients that are there and silent: what does each of them weigh, and what stays when they have
+//! gone?
+
+use std::{rc::Rc, time::Duration};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::connect::hold;
+use crate::{
+    client::{Polling, Version, Ws},
+    load::Load,
+    reactor::{Reactor, until},
+    server::{Memory, Server},
+};
+
+/// Three waves of clients.
+#[derive(Clone, Copy)]
+pub(crate) struct Idle {
+    pub(crate) connections: usize,
+    pub(crate) clients: Clients,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clients {
+    /// joined over WebSocket
+    WebSocket,
+    /// the same, after a large message in each direction
+    WebSocketAfterLarge,
+    /// joined by polling, a poll waits
+    Polling,
+    /// joined by polling, no connection is open
+    BetweenPolls,
+}
+
+/// When to look at a server's memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pauses {
+    /// After a wave has come.
+    pub(crate) open: Duration,
+    /// Once more, in the first wave.
+    pub(crate) later: Duration,
+    /// After a wave has gone.
+    pub(crate) left: Duration,
+}
+
+/// One server's memory.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Held {
+    pub(crate) connections: usize,
+    /// Before anybody came.
+    pub(crate) before: Memory,
+    pub(crate) waves: Vec<Wave>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Wave {
+    pub(crate) open: Memory,
+    /// First wave only.
+    pub(crate) later: Option<Memory>,
+    pub(crate) left: Memory,
+}
+
+const WAVES: usize = 3;
+
+impl Held {
+    /// What a connection of the first wave adds, in KiB.
+    pub(crate) fn rss_per_connection(&self) -> f64 {
+        let rss = |memory: Memory| memory.rss_kib as f64;
+        (rss(self.waves[0].open) - rss(self.before)) / self.connections as f64
+    }
+
+    /// The same of the heap, if the server counts.
+    pub(crate) fn heap_per_connection(&self) -> Option<f64> {
+        let added = self.waves[0].open.heap_kib? - self.before.heap_kib?;
+        Some(added / self.connections as f64)
+    }
+}
+
+impl Idle {
+    /// Descriptors of this process for each server.
+    pub(crate) fn descriptors(self) -> usize {
+        match self.clients {
+            Clients::Polling => 2 * self.connections,
+            _ => self.connections,
+        }
+    }
+
+    /// Measures servers side by side.
+    pub(crate) fn run(self, servers: &mut [Server], pauses: Pauses) -> Result<Vec<Held>> {
+        let mut all = Vec::new();
+        for server in &mut *servers {
+            all.push(Held {
+                connections: self.connections,
+                before: server.memory()?,
+                waves: Vec::new(),
+            });
+        }
+        for wave in 0..WAVES {
+            let reactor = Reactor::new()?;
+            let mut loads = Vec::new();
+            for server in &*servers {
+                let load = Load::new(reactor.clone(), server.port)?;
+                load.connect(self.connections, |number, load| self.client(number, load))?;
+                loads.push(load);
+            }
+            for load in &loads {
+                load.start();
+            }
+            if self.clients == Clients::WebSocketAfterLarge {
+                let what = "everybody has had a large message";
+                reactor.run_until(what, LARGE_TIME, || {
+                    let all = self.connections as u64;
+                    loads.iter().all(|it| it.messages() == all)
+                })?;
+            }
+            reactor.run_for(pauses.open)?;
+            let open = look(servers)?;
+            let mut later = None;
+            if wave == 0 {
+                reactor.run_for(pauses.later.saturating_sub(pauses.open))?;
+                later = Some(look(servers)?);
+            }
+            for load in &loads {
+                load.stop();
+            }
+            let what = "everybody has left";
+            reactor.run_until(what, LEAVE_TIME, || reactor.clients() == 0)?;
+            drop(loads);
+            reactor.run_for(pauses.left)?;
+            let left = look(servers)?;
+            for (i, held) in all.iter_mut().enumerate() {
+                held.waves.push(Wave {
+                    open: open[i],
+                    later: later.as_ref().map(|it| it[i]),
+                    left: left[i],
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    async fn client(self, number: usize, load: Rc<Load>) -> Result<()> {
+        let target = &load.target;
+        match self.clients {
+            Clients::WebSocket => {
+                let mut ws = Ws::join(target, Version::Eio4).await?;
+                load.ready().await;
+                hold(&mut ws, &load).await?;
+                ws.leave().await
+            }
+            Clients::WebSocketAfterLarge => {
+                let mut ws = Ws::join(target, Version::Eio4).await?;
+                load.ready().await;
+                // One after the other, so that what the server holds for all is small.
+                until(|| load.messages() == number as u64).await;
+                let argument = "x".repeat(LARGE);
+                ws.send(&format!(r#"42["message","{argument}"]"#)).await?;
+                ws.expect(&format!(r#"42["message-back","{argument}"]"#))
+                    .await?;
+                drop(argument);
+                load.count(Duration::ZERO);
+                load.reactor.wake_all();
+                hold(&mut ws, &load).await?;
+                ws.leave().await
+            }
+            Clients::Polling => {
+                let mut session = Polling::join(target).await?;
+                session.send_poll().await?;
+                session.disconnect(true);
+                load.ready().await;
+                while session.polled_or(|| load.is_stopping()).await {
+                    session.answer_ping().await?;
+                    session.disconnect(true);
+                }
+                session.leave(true).await
+            }
+            Clients::BetweenPolls => {
+                let mut session = Polling::join(target).await?;
+                session.disconnect(false);
+                load.ready().await;
+                until(|| load.is_stopping()).await;
+                session.leave(false).await
+            }
+        }
+    }
+}
+
+fn look(servers: &mut [Server]) -> Result<Vec<Memory>> {
+    servers.iter_mut().map(Server::memory).collect()
+}
+
+/// Just below 1 MB, the largest message that the official server takes by default.
+const LARGE: usize = 999_000;
+
+/// For all clients together.
+const LEAVE_TIME: Duration = Duration::from_secs(30);
+const LARGE_TIME: Duration = Duration::from_secs(60);
