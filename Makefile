@@ -2,7 +2,7 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit doc layers parity msrv conformance soak
+.PHONY: run test setup format clippy unit doc layers parity msrv conformance soak bench bench-quick
 
 run:
 	cargo run --release -p chat-server
@@ -44,4 +44,12 @@ conformance:
 
 # Clients come and go, and the memory is what it was before; no part of `test`.
 soak:
-	cargo run --release --manifest-path conformance/soak/Cargo.toml
+	cargo run --release --locked --manifest-path conformance/soak/Cargo.toml
+
+# Beside other servers; writes docs/PERFORMANCE.md. Under 15 minutes; no part of `test`.
+bench:
+	crates/bench/run --micro --write
+
+# Less exact, and writes nothing. Under 4 minutes.
+bench-quick:
+	crates/bench/run --quick

@@ -8,6 +8,7 @@ mod client;
 mod frame;
 mod load;
 mod machine;
+mod micro;
 mod options;
 mod reactor;
 mod report;
@@ -17,7 +18,7 @@ mod server;
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -84,7 +85,7 @@ impl Bench {
         let cores = Cores::choose(options.server_core, options.load_core)?;
         pin(cores.load)?;
         let [warm_up, interval, open, later, left] = match options.quick {
-            false => [300, 600, 3000, 10_000, 2000],
+            false => [250, 500, 2000, 10_000, 1000],
             true => [200, 300, 1000, 2500, 1000],
         }
         .map(Duration::from_millis);
@@ -98,6 +99,10 @@ impl Bench {
                 servers: options.servers.clone(),
                 runs: Vec::new(),
                 skipped: Vec::new(),
+                micro: match options.micro {
+                    true => micro::read(&target()?)?,
+                    false => Vec::new(),
+                },
             },
             timing: Timing { warm_up, interval },
             pauses: Pauses { open, later, left },
@@ -162,7 +167,9 @@ impl Bench {
         counting: bool,
     ) -> Result<()> {
         let mut server = Server::start(kind, counting, self.results.cores)?;
-        let measured = scenario.run(&mut server, self.timing);
+        let mut timing = self.timing;
+        timing.warm_up *= kind.warm_up();
+        let measured = scenario.run(&mut server, timing);
         let measured = measured.with_context(|| failed(scenario, kind))?;
         let result = match measured.allocations {
             Some(allocations) => format!("{allocations:.2} allocations per message"),
@@ -235,9 +242,7 @@ fn save(results: &Results, path: Option<PathBuf>) -> Result<()> {
     let path = match path {
         Some(path) => path,
         None => {
-            let program = env::current_exe()?;
-            let target = program.ancestors().nth(2).unwrap_or(Path::new("."));
-            let directory = target.join("bench");
+            let directory = target()?.join("bench");
             fs::create_dir_all(&directory)?;
             directory.join("results.json")
         }
@@ -246,6 +251,13 @@ fn save(results: &Results, path: Option<PathBuf>) -> Result<()> {
     serde_json::to_writer_pretty(file, results)?;
     eprintln!("bench: raw results in {}", path.display());
     Ok(())
+}
+
+/// Cargo's target directory, where this program is.
+fn target() -> Result<PathBuf> {
+    let program = env::current_exe()?;
+    let target = program.ancestors().nth(2);
+    Ok(target.context("no target directory")?.to_owned())
 }
 
 /// What the largest scenario needs, and some.

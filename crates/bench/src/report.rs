@@ -18,6 +18,7 @@ pub(crate) fn tables(results: &Results) -> String {
         throughput(results),
         memory(results),
         heap(results),
+        micro(results),
         skipped(results),
     ];
     let parts: Vec<_> = parts.into_iter().filter(|it| !it.is_empty()).collect();
@@ -188,6 +189,15 @@ fn memory_cells(held: &Held, kib: impl Fn(Memory) -> f64) -> Vec<Option<String>>
         all(last.left),
     ];
     cells.map(Some).into()
+}
+
+fn micro(results: &Results) -> String {
+    let mut table = Table::new("");
+    table.column("ns");
+    for micro in &results.micro {
+        table.row(&micro.title, [Some(digits(micro.nanoseconds))]);
+    }
+    table.under("### Single steps of ours\n\nWithout a kernel in the way; medians.")
 }
 
 fn skipped(results: &Results) -> String {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     load::Measured,
     machine::Machine,
+    micro::Micro,
     scenario::{Held, Scenario},
     server::{Cores, Kind},
 };
@@ -21,6 +22,7 @@ pub(crate) struct Results {
     pub(crate) servers: Vec<Kind>,
     pub(crate) runs: Vec<Run>,
     pub(crate) skipped: Vec<Skipped>,
+    pub(crate) micro: Vec<Micro>,
 }
 
 /// One server in one round of one scenario.

@@ -53,6 +53,15 @@ impl Kind {
         }
     }
 
+    /// How much longer it takes until it is as fast as it gets.
+    pub(crate) fn warm_up(self) -> u32 {
+        match self {
+            Self::Floor | Self::Ours | Self::Oxide => 1,
+            // It compiles what runs often.
+            Self::Node => 3,
+        }
+    }
+
     fn command(self, counting: bool) -> Result<Command> {
         let name = match self {
             Self::Floor => "floor-server",

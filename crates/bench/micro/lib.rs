@@ -1,0 +1,1 @@
+//! The micro-benchmarks are in `benches/micro.rs`.
