@@ -77,6 +77,9 @@ impl Command {
                 _ => names.push(argument),
             }
         }
+        if write && (!names.is_empty() || servers.len() < Kind::ALL.len()) {
+            bail!("--write is for all scenarios and servers: it replaces the tables");
+        }
         Ok(Self::Run(Options {
             quick,
             rounds: rounds.unwrap_or(if quick { 2 } else { 4 }).max(1),

@@ -198,3 +198,43 @@ impl Group {
         Ok((spoken.at, spoken.left == 0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(number: u64) -> String {
+        let argument = format!("{:x<64}", format!("{number:012}"));
+        format!(r#"42["broadcast","{argument}"]"#)
+    }
+
+    /// Whether this was the last member to hear it.
+    fn hear(group: &Group, due: u64, message: &str) -> Result<bool> {
+        let payload = message.as_bytes();
+        let opcode = Opcode::Text;
+        let (_, last) = group.hear(due, Frame { opcode, payload })?;
+        Ok(last)
+    }
+
+    #[test]
+    fn everybody_has_to_hear_everything_once_and_in_order() {
+        let group = Group::new(
+            Broadcast {
+                rooms: None,
+                members: 2,
+                outstanding: 2,
+            },
+            None,
+        );
+        group.speak(&mut Vec::new());
+        group.speak(&mut Vec::new());
+        assert!(hear(&group, 0, &message(1)).is_err(), "out of order");
+        assert!(!hear(&group, 0, &message(0)).unwrap());
+        assert!(hear(&group, 1, &message(0)).is_err(), "twice");
+        assert!(!hear(&group, 1, &message(1)).unwrap());
+        assert!(hear(&group, 2, &message(2)).is_err(), "never sent");
+        assert!(hear(&group, 0, &message(0)).unwrap(), "all have heard it");
+        assert!(hear(&group, 1, &message(1)).unwrap());
+        assert_eq!(group.under_way.get(), 0);
+    }
+}

@@ -337,3 +337,60 @@ fn bytes(size: usize) -> Vec<u8> {
     bytes.extend((bytes.len()..size).map(|i| (i * 7) as u8 | 0x80));
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(payload: &str) -> Frame<'_> {
+        Frame {
+            opcode: Opcode::Text,
+            payload: payload.as_bytes(),
+        }
+    }
+
+    fn answer(number: u64) -> String {
+        format!(r#"42["message-back","{number:012}xxxx"]"#)
+    }
+
+    #[test]
+    fn answers_have_to_come_in_order_and_to_the_right_client() {
+        let exchange = Exchange::new(Style::Event, 16);
+        let mut second = exchange.client(1);
+        assert!(second.hear(frame(&answer(10_000_000))).unwrap());
+        for wrong in [10_000_000, 10_000_002, 1, 20_000_001] {
+            assert!(second.hear(frame(&answer(wrong))).is_err(), "{wrong}");
+        }
+        assert!(second.hear(frame(&answer(10_000_001))).unwrap());
+    }
+
+    #[test]
+    fn what_comes_has_to_be_the_same_byte_by_byte() {
+        let exchange = Exchange::new(Style::Event, 16);
+        let mut client = exchange.client(0);
+        let due = answer(0);
+        let almost = due.replace("xxxx", "xxxX");
+        assert!(client.hear(frame(&almost)).is_err());
+        let binary = Frame {
+            opcode: Opcode::Binary,
+            payload: due.as_bytes(),
+        };
+        assert!(client.hear(binary).is_err());
+    }
+
+    #[test]
+    fn a_binary_answer_is_complete_with_its_bytes() {
+        let exchange = Exchange::new(Style::Binary, 16);
+        let mut client = exchange.client(0);
+        let text = String::from_utf8(placeholder("message-back")).unwrap();
+        assert!(!client.hear(frame(&text)).unwrap());
+        assert!(client.hear(frame(&text)).is_err(), "its bytes are due");
+        let mut sent = bytes(16);
+        sent[..MARK.len()].fill(b'0');
+        let sent = Frame {
+            opcode: Opcode::Binary,
+            payload: &sent,
+        };
+        assert!(client.hear(sent).unwrap());
+    }
+}
