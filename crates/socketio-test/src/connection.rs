@@ -85,10 +85,8 @@ impl Connection {
             },
         });
         let what = || format!("the answer to joining {namespace:?}");
-        let id = match within(self.limit, what, answer).await {
-            Ok(answer) => answer?,
-            Err(_) => return Err(Refused::closed()),
-        };
+        let answer = within(self.limit, what, self.answer(answer)).await;
+        let id = answer.unwrap_or_else(|| Err(Refused::closed()))?;
         Ok(TestClient::new(id, name.into(), self.clone(), received))
     }
 
@@ -118,19 +116,30 @@ impl Connection {
         let (upgraded, answer) = oneshot::channel();
         self.command(Command::Upgrade(upgraded));
         let what = || String::from("the upgrade");
-        let answer = within(self.limit, what, answer).await;
-        answer.unwrap_or_else(|_| Err(Refused::closed()))
+        let answer = within(self.limit, what, self.answer(answer)).await;
+        answer.unwrap_or_else(|| Err(Refused::closed()))
     }
 
     /// Sends a packet and waits until it has been sent.
     pub(crate) async fn send(&self, what: &str, command: impl FnOnce(Sent) -> Command) {
         let (sent, done) = oneshot::channel();
         self.command(command(sent));
-        let sent = within(self.limit, || format!("{what} to be sent"), done).await;
+        let sent = || format!("{what} to be sent");
+        let sent = within(self.limit, sent, self.answer(done)).await;
         assert!(
-            sent.is_ok(),
+            sent.is_some(),
             "{what} cannot be sent: the client is disconnected"
         );
+    }
+
+    /// The answer to a command, unless the connection is closed before. A command that is given
+    /// while the connection closes may lie in the channel, neither seen nor dropped.
+    pub(crate) async fn answer<T>(&self, mut answer: oneshot::Receiver<T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            answer = &mut answer => answer.ok(),
+            () = self.commands.closed() => answer.try_recv().ok(),
+        }
     }
 
     /// Does nothing if the connection is closed; whoever waits for an answer sees that.

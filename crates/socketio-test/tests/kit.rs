@@ -448,3 +448,25 @@ async fn everything_works_with_a_clock_that_runs_too() {
         assert_eq!(log.take(), ["client namespace disconnect"]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_for_something_while_the_connection_closes_hears_of_it() {
+    let io = SocketIo::new();
+    for _ in 0..1000 {
+        let builder = TestClient::builder(&io).time_limit(Duration::from_secs(5));
+        let connection = builder.open().await.unwrap();
+        let asking = [(); 8].map(|()| {
+            let connection = connection.clone();
+            tokio::spawn(async move {
+                while !connection.is_closed() {
+                    connection.join("/nowhere").await.unwrap_err();
+                }
+            })
+        });
+        connection.join("/nowhere").await.unwrap_err();
+        connection.close();
+        for asking in asking {
+            asking.await.unwrap();
+        }
+    }
+}
