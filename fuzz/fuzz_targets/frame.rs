@@ -2,7 +2,7 @@
 //! read the same again.
 #![no_main]
 
-use engineio_proto::{Data, Dialect, Encoded, PacketKind, dialect::TextCoding, frame};
+use engineio_proto::{Data, Dialect, Encoded, PacketKind, dialect::TextCoding, frame::{self, Kind}};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -28,8 +28,14 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let message = Encoded::from(packet.data.clone());
-    let back: Vec<_> = frame::encode(&message, &dialect)
-        .map(|it| frame::decode(it, &dialect))
-        .collect();
+    let mut back = Vec::new();
+    frame::encode(&message, &dialect, |kind, bytes| {
+        let bytes = bytes.clone();
+        let data = match kind {
+            Kind::Text => Data::Text(bytes.try_into().expect("text is UTF-8")),
+            Kind::Binary => Data::Binary(bytes),
+        };
+        back.push(frame::decode(data, &dialect));
+    });
     assert_eq!(back, [Ok(packet)]);
 });

@@ -61,19 +61,48 @@ pub fn encode_control(packet: &Packet) -> Str {
     }
 }
 
-/// A message as the WebSocket messages it is made of, in order.
-pub fn encode<'a>(message: &'a Encoded, dialect: &Dialect) -> impl Iterator<Item = Data> + 'a {
-    let text = encoded_text(message, dialect.frame_text);
-    let dialect = *dialect;
-    let attachment = move |index: usize| match dialect.version {
-        Version::V4 => Data::Binary(message.attachments()[index].clone()),
-        Version::V3 if dialect.base64_frames => {
-            Data::Text(format!("b4{}", message.base64_attachments()[index]).into())
+/// Calls a function with the WebSocket messages that a message is made of, in order.
+///
+/// ```
+/// use engineio_proto::{Dialect, Encoded, frame::{self, Kind}};
+///
+/// let mut frames = Vec::new();
+/// frame::encode(&Encoded::text("hello"), &Dialect::V4, |kind, bytes| {
+///     frames.push((kind, bytes.clone()));
+/// });
+/// assert_eq!(frames, [(Kind::Text, "4hello".into())]);
+/// ```
+pub fn encode(message: &Encoded, dialect: &Dialect, mut write: impl FnMut(Kind, &Bytes)) {
+    if let Some(text) = encoded_text(message, dialect.frame_text) {
+        write(Kind::Text, text.as_bytes());
+    }
+    match dialect.version {
+        Version::V3 if message.attachments().is_empty() => {}
+        Version::V4 => {
+            for bytes in message.attachments() {
+                write(Kind::Binary, bytes);
+            }
         }
-        Version::V3 => Data::Binary(message.prefixed_attachments()[index].clone()),
-    };
-    let attachments = (0..message.attachments().len()).map(attachment);
-    text.cloned().map(Data::Text).into_iter().chain(attachments)
+        Version::V3 if dialect.base64_frames => {
+            for base64 in message.base64_attachments() {
+                write(Kind::Text, &format!("b4{base64}").into());
+            }
+        }
+        Version::V3 => {
+            for bytes in message.prefixed_attachments() {
+                write(Kind::Binary, bytes);
+            }
+        }
+    }
+}
+
+/// The two kinds of WebSocket messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// Binary.
+    Binary,
 }
 
 /// The text of a message in a coding.

@@ -371,8 +371,7 @@ impl<A: Acceptor> Driver<A> {
             return false;
         };
         let result = loop {
-            let mut wrote = Ok(());
-            while socket.has_room() && wrote.is_ok() {
+            while socket.has_room() {
                 let Some(item) = self.session.poll_frame() else {
                     break;
                 };
@@ -380,16 +379,13 @@ impl<A: Acceptor> Driver<A> {
                     self.connection.on_packet_create(&item);
                     self.draining = true;
                 }
-                wrote = match item {
-                    Transmit::Control(packet) => socket.write_text(frame::encode_control(&packet)),
+                match item {
+                    Transmit::Control(packet) => socket.write_text(&frame::encode_control(&packet)),
                     Transmit::Message(message) => {
                         self.handle.credit(&message);
-                        socket.write(&message)
+                        socket.write(&message);
                     }
-                };
-            }
-            if wrote.is_err() {
-                break wrote;
+                }
             }
             let full = !socket.has_room();
             match socket.poll_flush(cx) {

@@ -411,7 +411,7 @@ impl<A: Acceptor> Server<A> {
             };
             match upgraded {
                 Some(Ok(upgraded)) => {
-                    let socket = WebSocket::new(upgraded, dialect, max_payload).await;
+                    let socket = WebSocket::new(upgraded, dialect, max_payload);
                     if handle.version() == Version::V3 {
                         tokio::time::sleep(SETTLING_TIME).await;
                     }
@@ -495,7 +495,7 @@ impl<A: Acceptor> Server<A> {
             if let Ok(Ok(upgraded)) =
                 tokio::time::timeout(upgrade_timeout, upgrade.on_upgrade).await
             {
-                let socket = Box::new(WebSocket::new(upgraded, dialect, max_payload).await);
+                let socket = Box::new(WebSocket::new(upgraded, dialect, max_payload));
                 if let Err(Item::Socket(socket)) = session.mailbox().push(Item::Socket(socket)) {
                     close_alone(socket);
                 }

@@ -11,7 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use engineio_proto::{
-    Data, Dialect, Packet, PacketKind, Str, frame,
+    Data, Dialect, Packet, PacketKind, Str,
+    frame::{self, Kind},
     payload::{self, Framing},
     session::Transmit,
 };
@@ -279,12 +280,16 @@ fn messages(packet: &Transmit, dialect: &Dialect) -> Vec<Message> {
             vec![Message::Close(None)]
         }
         Transmit::Control(packet) => vec![Message::text(&*frame::encode_control(packet))],
-        Transmit::Message(message) => frame::encode(message, dialect)
-            .map(|data| match data {
-                Data::Text(text) => Message::text(&*text),
-                Data::Binary(bytes) => Message::Binary(bytes),
-            })
-            .collect(),
+        Transmit::Message(message) => {
+            let mut messages = Vec::new();
+            frame::encode(message, dialect, |kind, bytes| {
+                messages.push(match kind {
+                    Kind::Text => Message::text(&*String::from_utf8_lossy(bytes)),
+                    Kind::Binary => Message::Binary(bytes.clone()),
+                });
+            });
+            messages
+        }
     }
 }
 

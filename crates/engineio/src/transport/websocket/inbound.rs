@@ -1,0 +1,291 @@
+//! From the bytes of a client to messages.
+//!
+//! Source: RFC 6455, sections 5.2 to 5.5 and 8.1.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    io,
+    io::Cursor,
+    mem,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use engineio_proto::{Data, Str, Violation};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{CloseCode, Control, Data as DataCode, OpCode},
+};
+
+use crate::transport::io::Io;
+
+/// What has come and was not taken yet. Between messages it holds no memory.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    /// Ends with a frame that is not complete, if with any.
+    buffer: BytesMut,
+    fragments: Option<Box<Fragments>>,
+    /// The largest message, in bytes.
+    limit: usize,
+}
+
+/// The parts of a message whose last one has not come.
+#[derive(Debug)]
+struct Fragments {
+    is_text: bool,
+    bytes: BytesMut,
+}
+
+/// What a client has sent.
+#[derive(Debug)]
+pub(super) enum Received {
+    Message(Data),
+    Ping(Bytes),
+    /// With the payload of the close frame that is due as an answer.
+    Close(Bytes),
+}
+
+impl Inbound {
+    /// `read` has come already, together with the request.
+    pub(super) fn new(read: &[u8], limit: usize) -> Self {
+        Self {
+            // A copy: a slice would keep all of hyper's buffer.
+            buffer: read.into(),
+            fragments: None,
+            limit,
+        }
+    }
+
+    /// The next thing that has come as a whole.
+    pub(super) fn next(&mut self) -> Result<Option<Received>, Violation> {
+        while let Some((header, payload)) = self.next_frame()? {
+            match header.opcode {
+                OpCode::Control(Control::Ping) => {
+                    return Ok(Some(Received::Ping(payload.freeze())));
+                }
+                OpCode::Control(Control::Close) => {
+                    let answer = answer_to_close(payload.freeze())?;
+                    return Ok(Some(Received::Close(answer)));
+                }
+                OpCode::Data(kind) => {
+                    if let Some(data) = self.add_part(kind, header.is_final, payload)? {
+                        return Ok(Some(Received::Message(data)));
+                    }
+                }
+                // Pongs that nobody asked for are allowed, and no others come.
+                OpCode::Control(Control::Pong | Control::Reserved(_)) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads what the kernel has. Gives how much it was: nothing at the end of the stream.
+    pub(super) fn poll_fill(
+        &mut self,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if !self.buffer.is_empty() {
+            let missing = self.missing();
+            self.buffer.reserve(missing);
+            return pin!(io.read_buf(&mut self.buffer)).poll(cx);
+        }
+        // Where there is nothing half done, all connections of a thread read to the same place, and
+        // what has come is copied from there: an idle one needs no buffer.
+        let mut bytes = SCRATCH.take();
+        bytes.resize(READ_SIZE, 0);
+        let mut read = ReadBuf::new(&mut bytes);
+        let result = Pin::new(io).poll_read(cx, &mut read);
+        self.buffer = read.filled().into();
+        SCRATCH.set(bytes);
+        ready!(result)?;
+        Poll::Ready(Ok(self.buffer.len()))
+    }
+
+    /// Takes a whole frame from the buffer, its payload unmasked.
+    fn next_frame(&mut self) -> Result<Option<(FrameHeader, BytesMut)>, Violation> {
+        let Some((header, start, len)) = self.header()? else {
+            return Ok(None);
+        };
+        let end = start + len;
+        if self.buffer.len() < end {
+            return Ok(None);
+        }
+        let mut payload = if self.buffer.len() == end {
+            mem::take(&mut self.buffer)
+        } else {
+            self.buffer.split_to(end)
+        };
+        payload.advance(start);
+        unmask(&mut payload, header.mask.unwrap_or_default());
+        Ok(Some((header, payload)))
+    }
+
+    /// The header at the front of the buffer, its length and that of the payload.
+    fn header(&self) -> Result<Option<(FrameHeader, usize, usize)>, Violation> {
+        let mut cursor = Cursor::new(&self.buffer);
+        let header = FrameHeader::parse(&mut cursor).map_err(|_| Violation::InvalidFrame)?;
+        let Some((header, len)) = header else {
+            return Ok(None);
+        };
+        let is_reserved = header.rsv1 || header.rsv2 || header.rsv3;
+        let is_control = matches!(header.opcode, OpCode::Control(_));
+        let before = self.fragments.as_ref().filter(|_| !is_control);
+        let before = before.map_or(0, |it| it.bytes.len());
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        if len > self.limit - before {
+            return Err(Violation::MessageTooLarge);
+        }
+        if is_reserved
+            || header.mask.is_none()
+            || is_control && (!header.is_final || len > MAX_CONTROL)
+        {
+            return Err(Violation::InvalidFrame);
+        }
+        let start = cursor.position() as usize;
+        Ok(Some((header, start, len)))
+    }
+
+    /// How many bytes to read for the frame at the front. One that says that it is large is
+    /// believed as far as it has come.
+    fn missing(&self) -> usize {
+        match self.header() {
+            Ok(Some((_, start, len))) => {
+                let missing = (start + len).saturating_sub(self.buffer.len());
+                missing.min(self.buffer.len().max(READ_SIZE))
+            }
+            _ => MAX_HEADER,
+        }
+    }
+
+    /// A frame with data: a message, or a part of one.
+    fn add_part(
+        &mut self,
+        kind: DataCode,
+        is_final: bool,
+        payload: BytesMut,
+    ) -> Result<Option<Data>, Violation> {
+        let (is_text, bytes) = match (kind, self.fragments.take()) {
+            (DataCode::Continue, Some(mut fragments)) => {
+                fragments.bytes.extend_from_slice(&payload);
+                if !is_final {
+                    self.fragments = Some(fragments);
+                    return Ok(None);
+                }
+                (fragments.is_text, fragments.bytes)
+            }
+            (DataCode::Text | DataCode::Binary, None) => {
+                let is_text = kind == DataCode::Text;
+                if !is_final {
+                    // A copy: what follows is added to it.
+                    let bytes = BytesMut::from(&payload[..]);
+                    self.fragments = Some(Box::new(Fragments { is_text, bytes }));
+                    return Ok(None);
+                }
+                (is_text, payload)
+            }
+            _ => return Err(Violation::InvalidFrame),
+        };
+        let bytes = bytes.freeze();
+        Ok(Some(if is_text {
+            Data::Text(Str::try_from(bytes).map_err(|_| Violation::InvalidUtf8)?)
+        } else {
+            Data::Binary(bytes)
+        }))
+    }
+}
+
+/// The payload of a close frame is answered with itself, unless it makes no sense.
+fn answer_to_close(payload: Bytes) -> Result<Bytes, Violation> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return match payload.len() {
+            0 => Ok(payload),
+            _ => Err(Violation::InvalidFrame),
+        };
+    };
+    if str::from_utf8(reason).is_err() {
+        return Err(Violation::InvalidUtf8);
+    }
+    if CloseCode::from(u16::from_be_bytes(*code)).is_allowed() {
+        Ok(payload)
+    } else {
+        Ok(super::payload_of(CloseCode::Protocol))
+    }
+}
+
+/// Removes, or applies, the mask of a frame.
+fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
+    let wide: [u8; WIDTH] = std::array::from_fn(|at| mask[at % mask.len()]);
+    let mut chunks = bytes.chunks_exact_mut(WIDTH);
+    for chunk in &mut chunks {
+        for (byte, mask) in chunk.iter_mut().zip(wide) {
+            *byte ^= mask;
+        }
+    }
+    for (byte, mask) in chunks.into_remainder().iter_mut().zip(wide) {
+        *byte ^= mask;
+    }
+}
+
+/// As many bytes as are unmasked in one instruction, or some.
+const WIDTH: usize = 32;
+
+thread_local! {
+    /// Where the connections of a thread read to.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// How much is read at once. Of a larger message so much is copied, and the rest is read to its
+/// place.
+const READ_SIZE: usize = 32 * 1024;
+
+/// RFC 6455, section 5.5.
+const MAX_CONTROL: usize = 125;
+
+/// RFC 6455, section 5.2: two bytes, a length of eight, a mask of four.
+const MAX_HEADER: usize = 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_counts_from_the_start_of_the_payload() {
+        let mask = [1, 2, 4, 8];
+        for len in 0..100 {
+            let mut bytes = vec![0; len];
+            unmask(&mut bytes, mask);
+            let expected: Vec<_> = (0..len).map(|at| mask[at % 4]).collect();
+            assert_eq!(bytes, expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_between_messages() {
+        let frame = [0x81, 0x82, 0, 0, 0, 0, b'4', b'x'];
+        let mut inbound = Inbound::new(&frame.repeat(2), 100);
+        for _ in 0..2 {
+            let message = inbound.next().expect("no violation");
+            assert!(matches!(message, Some(Received::Message(Data::Text(text))) if text == "4x"));
+        }
+        assert_eq!(inbound.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn a_length_alone_takes_little_memory() {
+        let mut inbound = Inbound::new(&[0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0], usize::MAX);
+        assert!(inbound.next().expect("no violation").is_none());
+        assert!(inbound.missing() <= READ_SIZE);
+    }
+
+    #[test]
+    fn fragments_are_added_up_before_they_come() {
+        let first = [0x01, 0x83, 0, 0, 0, 0, b'4', b'x', b'x'];
+        let second = [0x80, 0x83, 0, 0, 0, 0];
+        let mut inbound = Inbound::new(&[&first[..], &second].concat(), 5);
+        assert_eq!(inbound.next().unwrap_err(), Violation::MessageTooLarge);
+    }
+}

@@ -1,0 +1,145 @@
+//! From messages to the kernel.
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    io::{self, IoSlice},
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWrite;
+use tokio_tungstenite::tungstenite::protocol::frame::{FrameHeader, coding::OpCode};
+
+use crate::transport::io::Io;
+
+/// Frames that were written and that the kernel has not taken yet. While there are none it holds no
+/// memory.
+///
+/// Small frames are copied one behind the other, so that one system call takes many of them. Large
+/// ones are shared with all who are sent the same, also while their reader is slow.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    /// Lent by the thread while there is something in it.
+    copied: Vec<u8>,
+    /// What comes behind it.
+    shared: VecDeque<Bytes>,
+    /// Bytes in both.
+    len: usize,
+    /// The stream has taken everything, and may have kept it for itself.
+    flushing: bool,
+}
+
+impl Outbound {
+    /// Adds a frame.
+    pub(super) fn push(&mut self, opcode: OpCode, payload: &Bytes) {
+        let header = FrameHeader {
+            is_final: true,
+            opcode,
+            ..FrameHeader::default()
+        };
+        let copies = self.shared.is_empty();
+        if copies && self.copied.capacity() == 0 {
+            self.copied = SPARE.take();
+        }
+        let start = self.copied.len();
+        // writing to a vector cannot fail
+        let _ = header.format(payload.len() as u64, &mut self.copied);
+        self.len += self.copied.len() - start + payload.len();
+        match (copies, payload.len() < SHARED_FROM) {
+            (true, true) => self.copied.extend_from_slice(payload),
+            (true, false) => self.shared.push_back(payload.clone()),
+            (false, small) => {
+                let mut bytes = self.copied.split_off(start);
+                if small {
+                    bytes.extend_from_slice(payload);
+                    self.shared.push_back(bytes.into());
+                } else {
+                    self.shared.extend([bytes.into(), payload.clone()]);
+                }
+            }
+        }
+    }
+
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether everything has gone.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0 && !self.flushing
+    }
+
+    /// Hands everything to the kernel.
+    pub(super) fn poll_flush(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.len > 0 {
+            self.flushing = true;
+            let written = if self.shared.is_empty() {
+                ready!(Pin::new(&mut *io).poll_write(cx, &self.copied))?
+            } else {
+                let mut slices = [IoSlice::new(&[]); AT_ONCE];
+                let parts = [&self.copied[..]].into_iter();
+                let parts = parts.chain(self.shared.iter().map(|it| &**it));
+                let mut count = 0;
+                for (slice, part) in slices.iter_mut().zip(parts) {
+                    *slice = IoSlice::new(part);
+                    count += 1;
+                }
+                ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices[..count]))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.remove(written);
+        }
+        if self.flushing {
+            ready!(Pin::new(io).poll_flush(cx))?;
+            self.flushing = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn remove(&mut self, mut written: usize) {
+        self.len -= written;
+        let copied = written.min(self.copied.len());
+        if copied < self.copied.len() {
+            self.copied.drain(..copied);
+            return;
+        }
+        self.copied.clear();
+        if self.copied.capacity() <= MAX_SPARE {
+            SPARE.set(mem::take(&mut self.copied));
+        } else {
+            self.copied = Vec::new();
+        }
+        written -= copied;
+        while let Some(front) = self.shared.front_mut() {
+            let taken = written.min(front.len());
+            front.advance(taken);
+            written -= taken;
+            if front.has_remaining() {
+                return;
+            }
+            self.shared.pop_front();
+        }
+        self.shared = VecDeque::new();
+    }
+}
+
+thread_local! {
+    /// A buffer for whoever writes next. What a turn of a connection writes is gone at its end, if
+    /// the client reads, so the connections of a thread can share one.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A spare buffer that has grown larger is freed.
+const MAX_SPARE: usize = 256 * 1024;
+
+/// From here on to copy a payload costs more than to hand the kernel one more slice.
+const SHARED_FROM: usize = 8 * 1024;
+
+/// How many slices are written at once.
+const AT_ONCE: usize = 16;
