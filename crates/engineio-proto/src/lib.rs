@@ -33,6 +33,7 @@ pub mod handshake;
 pub mod packet;
 pub mod payload;
 pub mod query;
+pub mod queue;
 pub mod session;
 pub mod sid;
 
@@ -45,5 +46,6 @@ pub use error::Violation;
 pub use handshake::Open;
 pub use packet::{Data, Packet, PacketKind};
 pub use query::Query;
+pub use queue::Queue;
 pub use session::Session;
 pub use sid::Sid;

@@ -1,7 +1,6 @@
 //! The one future per session.
 
 use std::{
-    collections::VecDeque,
     future::Future,
     mem,
     pin::Pin,
@@ -10,7 +9,7 @@ use std::{
 };
 
 use engineio_proto::{
-    CloseReason, Data, Packet, Violation, frame,
+    CloseReason, Data, Packet, Queue, Violation, frame,
     payload::{self, Framing},
     session::{Event, Lane, LaneChange, Session, Transmit},
 };
@@ -42,8 +41,10 @@ pub(crate) struct Driver<A: Acceptor> {
     post_open: Option<oneshot::Sender<()>>,
     /// Answers that wait until the application has caught up.
     posts: Vec<oneshot::Sender<Result<(), Violation>>>,
-    items: VecDeque<Item>,
+    items: Queue<Item>,
     sleep: Pin<Box<Sleep>>,
+    /// When `sleep` wakes the task, if it does.
+    alarm: Option<Instant>,
     reading_paused: bool,
     /// Something was written of which the connection has not heard that it is gone.
     draining: bool,
@@ -86,8 +87,9 @@ impl<A: Acceptor> Driver<A> {
             poll: None,
             post_open: None,
             posts: Vec::new(),
-            items: VecDeque::new(),
+            items: Queue::default(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            alarm: None,
             reading_paused: false,
             draining: false,
             stage: Stage::Running,
@@ -108,10 +110,12 @@ impl<A: Acceptor> Driver<A> {
         // The runtime's timer, and not the clock, says when: it fires after the runtime has looked
         // at the sockets, so that what came while another task held the thread has been read.
         if let Some(due) = self.session.poll_timeout()
-            && due <= now
-            && self.poll_deadline(due, cx).is_ready()
+            && (due <= now || self.sleep.is_elapsed())
         {
-            self.session.handle_timeout(now);
+            self.alarm = None;
+            if self.poll_deadline(due, cx).is_ready() {
+                self.session.handle_timeout(now);
+            }
         }
         self.park_polls(polls, now);
         self.watch_poll(cx, now);
@@ -148,7 +152,10 @@ impl<A: Acceptor> Driver<A> {
             };
             match socket.poll_read(cx) {
                 Poll::Pending => return false,
-                Poll::Ready(Incoming::Message(data)) => self.take_frame(data, now),
+                Poll::Ready(Incoming::Message(data)) => {
+                    self.take_frame(data, now);
+                    self.tell_connection(cx);
+                }
                 Poll::Ready(Incoming::End(change)) => {
                     self.dismiss_socket();
                     let _ = self.session.handle_lane(change, now);
@@ -180,7 +187,7 @@ impl<A: Acceptor> Driver<A> {
         let mut polls = Vec::new();
         let mut items = mem::take(&mut self.items);
         self.handle.mailbox().take(&mut items);
-        for item in items.drain(..) {
+        while let Some(item) = items.pop_front() {
             match item {
                 Item::Send(message) => {
                     if self.session.is_open() {
@@ -440,7 +447,8 @@ impl<A: Acceptor> Driver<A> {
     /// The session is over: nobody finds it any more, and whoever waits for it is let go.
     fn leave(&mut self) {
         self.departure = Some(self.server.table().depart(&self.handle));
-        for item in self.handle.end() {
+        let mut items = self.handle.end();
+        while let Some(item) = items.pop_front() {
             if let Item::Socket(socket) = item {
                 close_alone(socket);
             }
@@ -480,6 +488,20 @@ impl<A: Acceptor> Driver<A> {
         }
         self.sleep.as_mut().poll(cx)
     }
+
+    /// Has the task woken when the session wants to know the time. `Ready` if that is now.
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = self.session.poll_timeout() else {
+            return Poll::Pending;
+        };
+        if self.alarm == Some(due) {
+            // Asked for already, by the same task.
+            return Poll::Pending;
+        }
+        let due_now = self.poll_deadline(due, cx);
+        self.alarm = due_now.is_pending().then_some(due);
+        due_now
+    }
 }
 
 /// Nothing in it is pinned in place.
@@ -505,9 +527,7 @@ impl<A: Acceptor> Future for Driver<A> {
                     if more {
                         continue;
                     }
-                    if let Some(due) = this.session.poll_timeout()
-                        && this.poll_deadline(due, cx).is_ready()
-                    {
+                    if this.poll_timeout(cx).is_ready() {
                         continue;
                     }
                     if this.handle.mailbox().sleep(this.handle.is_ready(), cx) {

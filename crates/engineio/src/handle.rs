@@ -1,7 +1,6 @@
 //! The outside of a session.
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{
         Arc,
@@ -9,7 +8,7 @@ use std::{
     },
 };
 
-use engineio_proto::{CloseReason, Dialect, Encoded, Sid, Version, query::Transport};
+use engineio_proto::{CloseReason, Dialect, Encoded, Queue, Sid, Version, query::Transport};
 
 use crate::{
     Overflow,
@@ -31,14 +30,15 @@ use crate::{
 pub struct SessionHandle(Arc<Shared>);
 
 /// What the handle and the driver share.
+///
+/// In this order: what sending looks at comes first and lies side by side, since in a broadcast to
+/// many sessions most of the time goes into fetching it from memory.
+#[repr(C)]
 struct Shared {
-    sid: Sid,
-    dialect: Dialect,
     mailbox: Mailbox,
     backlog: Backlog,
     traffic: Arc<Traffic>,
-    dropped: AtomicU32,
-    dropped_volatile: AtomicU32,
+    closed: AtomicBool,
     /// The transport could take a message right now.
     writable: AtomicBool,
     on_websocket: AtomicBool,
@@ -46,7 +46,10 @@ struct Shared {
     /// A POST is being read.
     posting: AtomicBool,
     overflown: AtomicBool,
-    closed: AtomicBool,
+    dialect: Dialect,
+    dropped: AtomicU32,
+    dropped_volatile: AtomicU32,
+    sid: Sid,
 }
 
 impl SessionHandle {
@@ -255,14 +258,13 @@ impl SessionHandle {
     /// Takes the messages that were sent and not driven out yet. For tests of upper layers, with
     /// [`detached`](Self::detached).
     pub fn take_sent(&self) -> Vec<Encoded> {
-        let mut items = VecDeque::new();
+        let mut items = Queue::default();
         self.0.mailbox.take(&mut items);
         let message = |item| match item {
             Item::Send(message) => Some(message),
             _ => None,
         };
-        items
-            .into_iter()
+        std::iter::from_fn(|| items.pop_front())
             .filter_map(message)
             .inspect(|it| self.credit(it))
             .collect()
@@ -301,7 +303,7 @@ impl SessionHandle {
     }
 
     /// There is no driver any more: nothing is taken, and what is still queued will never leave.
-    pub(crate) fn end(&self) -> VecDeque<Item> {
+    pub(crate) fn end(&self) -> Queue<Item> {
         let items = self.0.mailbox.close();
         self.set_closed();
         self.0.backlog.forget();

@@ -2,14 +2,16 @@
 //! here, so there is one order of events.
 
 use std::{
-    collections::VecDeque,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Waker},
 };
 
 use bytes::Bytes;
-use engineio_proto::{CloseReason, Encoded, Violation, payload};
+use engineio_proto::{CloseReason, Encoded, Queue, Violation, payload};
 use tokio::sync::{Notify, futures::OwnedNotified, oneshot};
 
 use crate::transport::websocket::WebSocket;
@@ -61,11 +63,16 @@ pub(crate) struct Post {
 ///
 /// Nobody encodes, awaits or runs user code under its lock.
 #[derive(Debug, Default)]
-pub(crate) struct Mailbox(Mutex<State>);
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    /// Whether there is something to take. Changed under the lock; what the reader overlooks when it
+    /// looks without the lock it sees before it sleeps.
+    filled: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Item>,
+    items: Queue<Item>,
     /// Set while the reader sleeps; taken by whoever wakes it.
     sleeper: Option<Waker>,
     /// Senders that wait until less is queued. Few sessions ever have one.
@@ -81,15 +88,16 @@ impl Mailbox {
 
     /// Adds an item only if nothing is waiting.
     pub(crate) fn push_if_empty(&self, item: Item) -> Result<(), Item> {
-        self.push_if(item, VecDeque::is_empty)
+        self.push_if(item, Queue::is_empty)
     }
 
-    fn push_if(&self, item: Item, may: impl FnOnce(&VecDeque<Item>) -> bool) -> Result<(), Item> {
+    fn push_if(&self, item: Item, may: impl FnOnce(&Queue<Item>) -> bool) -> Result<(), Item> {
         let mut state = self.lock();
         if state.closed || !may(&state.items) {
             return Err(item);
         }
         state.items.push_back(item);
+        self.filled.store(true, Ordering::Relaxed);
         let sleeper = state.sleeper.take();
         drop(state);
         if let Some(waker) = sleeper {
@@ -99,9 +107,13 @@ impl Mailbox {
     }
 
     /// Swaps what has come with the given empty queue.
-    pub(crate) fn take(&self, items: &mut VecDeque<Item>) {
+    pub(crate) fn take(&self, items: &mut Queue<Item>) {
         debug_assert!(items.is_empty());
-        mem::swap(&mut self.lock().items, items);
+        if self.filled.load(Ordering::Relaxed) {
+            let mut state = self.lock();
+            self.filled.store(false, Ordering::Relaxed);
+            mem::swap(&mut state.items, items);
+        }
     }
 
     /// The reader is about to sleep: `true` if nothing is waiting, and then the next push wakes it.
@@ -131,7 +143,7 @@ impl Mailbox {
     }
 
     /// Nothing is taken any more; what is still here comes back.
-    pub(crate) fn close(&self) -> VecDeque<Item> {
+    pub(crate) fn close(&self) -> Queue<Item> {
         let mut state = self.lock();
         state.closed = true;
         state.sleeper = None;
@@ -148,7 +160,7 @@ impl Mailbox {
 
     /// A panic cannot happen under this lock, so a poisoned one is as good as any.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -184,7 +196,7 @@ mod tests {
         let mailbox = Mailbox::default();
         mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
         assert!(!mailbox.sleep(true, &mut cx));
-        let mut items = VecDeque::new();
+        let mut items = Queue::default();
         mailbox.take(&mut items);
         assert_eq!(items.len(), 1);
         assert!(mailbox.sleep(true, &mut cx));

@@ -21,14 +21,13 @@
 mod heartbeat;
 
 use std::{
-    collections::VecDeque,
     mem,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use self::heartbeat::{Beat, Heartbeat, Reply};
-use crate::{CloseReason, Data, Encoded, Packet, PacketKind, Str, Version, Violation};
+use crate::{CloseReason, Data, Encoded, Packet, PacketKind, Queue, Str, Version, Violation};
 
 /// One session: what both transports, the heartbeat, the upgrade and closing have in common.
 ///
@@ -54,9 +53,9 @@ pub struct Session {
     poll_released: bool,
     /// The candidate is owed a `3probe`.
     probe_owed: bool,
-    control: VecDeque<Packet>,
-    messages: VecDeque<Encoded>,
-    events: VecDeque<Event>,
+    control: Queue<Packet>,
+    messages: Queue<Encoded>,
+    events: Queue<Event>,
     inbox_bytes: usize,
     violation: Option<Violation>,
 }
@@ -185,9 +184,9 @@ impl Session {
             poll_parked: false,
             poll_released: false,
             probe_owed: false,
-            control: VecDeque::from([open]),
-            messages: VecDeque::new(),
-            events: VecDeque::new(),
+            control: Queue::from(open),
+            messages: Queue::default(),
+            events: Queue::default(),
             inbox_bytes: 0,
             violation: None,
         }
@@ -603,8 +602,7 @@ impl Session {
             self.finish(reason, PacketKind::Noop);
         } else {
             // The poll that belongs to this client is probably on its way: let it end well.
-            self.control.clear();
-            self.messages.clear();
+            self.drop_queues();
             self.begin_closing(Closing {
                 lane: Lane::Polling,
                 reason,
@@ -630,7 +628,9 @@ impl Session {
     }
 
     fn take_queued(&mut self, body: &mut Vec<Transmit>) {
-        body.extend(self.control.drain(..).map(Transmit::Control));
+        while let Some(packet) = self.control.pop_front() {
+            body.push(Transmit::Control(packet));
+        }
         let mut bytes = 0;
         while let Some(message) = self.messages.front() {
             bytes += message.len();
@@ -665,8 +665,8 @@ impl Session {
     }
 
     fn drop_queues(&mut self) {
-        self.control = VecDeque::new();
-        self.messages = VecDeque::new();
+        self.control = Queue::default();
+        self.messages = Queue::default();
     }
 }
 
