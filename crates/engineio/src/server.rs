@@ -416,13 +416,7 @@ impl<A: Acceptor> Server<A> {
                         tokio::time::sleep(SETTLING_TIME).await;
                     }
                     server
-                        .driver(
-                            handle,
-                            handshake,
-                            Lane::Socket,
-                            None,
-                            Some(Box::new(socket)),
-                        )
+                        .driver(handle, handshake, Lane::Socket, None, Some(socket))
                         .await;
                 }
                 _ => {
@@ -497,7 +491,7 @@ impl<A: Acceptor> Server<A> {
             {
                 let socket = Box::new(WebSocket::new(upgraded, dialect, max_payload));
                 if let Err(Item::Socket(socket)) = session.mailbox().push(Item::Socket(socket)) {
-                    close_alone(socket);
+                    close_alone(*socket);
                 }
             }
         });
@@ -610,7 +604,7 @@ impl<A: Acceptor> Server<A> {
         handshake: Arc<Handshake>,
         lane: Lane,
         jsonp: Option<Box<str>>,
-        socket: Option<Box<WebSocket>>,
+        socket: Option<WebSocket>,
     ) -> Driver<A> {
         let Inner {
             acceptor,

@@ -126,6 +126,9 @@ impl Inbound {
 
     /// The header at the front of the buffer, its length and that of the payload.
     fn header(&self) -> Result<Option<(FrameHeader, usize, usize)>, Violation> {
+        if self.buffer.len() < MIN_HEADER {
+            return Ok(None);
+        }
         let mut cursor = Cursor::new(&self.buffer);
         let header = FrameHeader::parse(&mut cursor).map_err(|_| Violation::InvalidFrame)?;
         let Some((header, len)) = header else {
@@ -246,6 +249,7 @@ const READ_SIZE: usize = 32 * 1024;
 const MAX_CONTROL: usize = 125;
 
 /// RFC 6455, section 5.2: two bytes, a length of eight, a mask of four.
+const MIN_HEADER: usize = 2;
 const MAX_HEADER: usize = 14;
 
 #[cfg(test)]
