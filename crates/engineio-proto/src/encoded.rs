@@ -84,6 +84,9 @@ impl Encoded {
     /// ```
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
+        if compress == self.0.compress {
+            return self;
+        }
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.compress = compress;
             return self;

@@ -1,6 +1,6 @@
 //! Arguments of an event or an acknowledgement.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, slice, sync::Arc};
 
 use bytes::Bytes;
 use engineio_proto::Str;
@@ -14,20 +14,23 @@ use crate::{ArgsError, DecodeError, EncodeError, ToArgs, de, decode, encode::Arg
 /// They can be relayed as they are (this type is [`ToArgs`]), or read as a Rust type.
 #[derive(Clone)]
 pub struct Args {
-    /// A JSON array, valid. In an event its first element is the name.
-    array: Str,
-    /// Where the arguments begin in it: behind the bracket, or behind the name and its comma.
+    /// Ends with a JSON array, valid. In an event the first element is the name. What comes before
+    /// may be the rest of the message.
+    text: Str,
+    /// Where the array begins.
+    array: usize,
+    /// Where the arguments begin: behind the bracket, or behind the name and its comma.
     start: usize,
     /// If there are any, objects that start with a member `_placeholder` set to `true`, its name
     /// without escapes, are placeholders, have `num` as the second and last member, and name one
     /// of these.
-    attachments: Option<Arc<[Bytes]>>,
+    attachments: Option<Arc<Attachments>>,
 }
 
 impl Args {
     /// No arguments.
     pub fn empty() -> Self {
-        Self::new_ack(Str::from_static("[]"), Vec::new())
+        Self::of_array(Str::from_static("[]"), 0)
     }
 
     /// The arguments that a value stands for, as if they had arrived.
@@ -59,50 +62,55 @@ impl Args {
     /// assert!(Args::from_json("{}".into(), Vec::new()).is_err());
     /// ```
     pub fn from_json(array: Str, attachments: Vec<Bytes>) -> Result<Self, DecodeError> {
-        let array = decode::array(&array, &array, attachments.len())?;
-        Ok(Self::new_ack(array, attachments))
+        let args = decode::array(array, 0, attachments.len())?;
+        Ok(args.with_attachments(attachments))
     }
 
-    /// A valid JSON array and its attachments.
-    pub(crate) fn new_ack(array: Str, attachments: Vec<Bytes>) -> Self {
+    /// The valid JSON array that a text ends with. It may have to get its attachments yet.
+    pub(crate) fn of_array(text: Str, array: usize) -> Self {
         Self {
+            text,
             array,
-            start: 1,
-            attachments: (!attachments.is_empty()).then(|| attachments.into()),
-        }
-    }
-
-    /// A valid JSON array whose first element is an event's name.
-    pub(crate) fn new_event(array: Str, start: usize) -> Self {
-        Self {
-            array,
-            start,
+            start: array + 1,
             attachments: None,
         }
     }
 
-    pub(crate) fn set_attachments(&mut self, attachments: Vec<Bytes>) {
-        self.attachments = Some(attachments.into());
+    pub(crate) fn with_attachments(mut self, attachments: Vec<Bytes>) -> Self {
+        if !attachments.is_empty() {
+            self.set_attachments(Attachments::Many(attachments));
+        }
+        self
+    }
+
+    pub(crate) fn set_attachments(&mut self, attachments: Attachments) {
+        self.attachments = Some(Arc::new(attachments));
     }
 
     /// The first argument as the name of an event, and the others.
     pub(crate) fn split_name(mut self) -> Option<(Str, Self)> {
         if self.is_named() {
-            self.array = format!("[{}]", self.json()).into();
+            self.text = format!("[{}]", self.json()).into();
+            self.array = 0;
         }
-        let (name, start) = decode::split_name(&self.array)?;
-        self.start = start;
+        let (name, start) = decode::split_name(self.array())?;
+        let name = match name {
+            Cow::Borrowed(name) => self.text.slice_ref(name),
+            Cow::Owned(name) => name.into(),
+        };
+        self.start = self.array + start;
         Some((name, self))
     }
 
     /// Copies what they hold; see [`Packet::detach`](crate::Packet::detach).
     pub fn detach(&mut self) {
-        self.array = Str::from(&*self.array);
+        self.text = Str::from(self.array());
+        self.start -= self.array;
+        self.array = 0;
         if let Some(attachments) = &mut self.attachments {
-            let copies = attachments
-                .iter()
-                .map(|bytes| Bytes::copy_from_slice(bytes));
-            *attachments = copies.collect();
+            let all = attachments.as_slice();
+            let copies = all.iter().map(|bytes| Bytes::copy_from_slice(bytes));
+            *attachments = Arc::new(Attachments::Many(copies.collect()));
         }
     }
 
@@ -148,39 +156,73 @@ impl Args {
 
     /// The binary parts, in the order in which they arrived.
     pub fn attachments(&self) -> &[Bytes] {
-        self.attachments.as_deref().unwrap_or_default()
+        let attachments = self.attachments.as_deref();
+        attachments.map_or(&[], Attachments::as_slice)
     }
 
     /// The arguments as JSON, separated by commas, without brackets around. Where binary data
     /// belongs stands `{"_placeholder":true,"num":0}` with the number of the attachment.
     pub fn json(&self) -> &str {
-        json::trim(&self.array[self.start..self.array.len() - 1])
+        json::trim(&self.text[self.start..self.text.len() - 1])
     }
 
     /// The array, name included.
     pub(crate) fn array(&self) -> &str {
-        &self.array
+        &self.text[self.array..]
     }
 
     /// Where the arguments begin in it.
     pub(crate) fn start(&self) -> usize {
-        self.start
+        self.start - self.array
     }
 
     /// Whether a name comes before them.
     pub(crate) fn is_named(&self) -> bool {
-        self.start > 1
+        self.start() > 1
     }
 
     /// The name of the event that these are the arguments of.
     pub(crate) fn event(&self) -> Option<String> {
-        let name = json::trim(self.array[1..self.start].trim_end_matches(','));
+        let name = json::trim(self.array()[1..self.start()].trim_end_matches(','));
         let name = self.is_named().then_some(name)?;
         if name.starts_with('"') {
             json::unescape(name)
         } else {
             Some(name.into())
         }
+    }
+}
+
+/// The binary parts of a packet. Most have one, which needs no list.
+#[derive(Debug)]
+pub(crate) enum Attachments {
+    One(Bytes),
+    Many(Vec<Bytes>),
+}
+
+impl Attachments {
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        match self {
+            Attachments::Many(many) if many.is_empty() => *self = Attachments::One(bytes),
+            Attachments::Many(many) => many.push(bytes),
+            Attachments::One(one) => {
+                let one = std::mem::take(one);
+                *self = Attachments::Many(vec![one, bytes]);
+            }
+        }
+    }
+
+    fn as_slice(&self) -> &[Bytes] {
+        match self {
+            Attachments::One(one) => slice::from_ref(one),
+            Attachments::Many(many) => many,
+        }
+    }
+}
+
+impl Default for Attachments {
+    fn default() -> Self {
+        Attachments::Many(Vec::new())
     }
 }
 

@@ -9,12 +9,13 @@
 use std::borrow::Cow;
 
 use engineio_proto::Str;
-use serde::de::IgnoredAny;
 
-use crate::{Args, DecodeError, Limits, Packet, PacketKind, is_reserved, json, placeholder};
+use crate::{
+    Args, DecodeError, Limits, Packet, PacketKind, is_reserved, json, placeholder, validate,
+};
 
 /// Decodes the text of a packet; also says how many attachments follow.
-pub(crate) fn decode(text: &Str, limits: &Limits) -> Result<(Packet, usize), DecodeError> {
+pub(crate) fn decode(text: Str, limits: &Limits) -> Result<(Packet, usize), DecodeError> {
     let kind = text
         .bytes()
         .next()
@@ -34,18 +35,19 @@ pub(crate) fn decode(text: &Str, limits: &Limits) -> Result<(Packet, usize), Dec
     };
     let kind = match kind {
         b'0' => PacketKind::Connect {
-            auth: optional(text, rest, &['{'])?,
+            auth: optional(&text, rest, &['{'])?,
         },
         b'1' if rest.is_empty() => PacketKind::Disconnect,
         b'1' => return Err(DecodeError::InvalidPayload),
         b'4' => PacketKind::ConnectError {
-            data: optional(text, rest, &['{', '"'])?,
+            data: optional(&text, rest, &['{', '"'])?,
         },
         b'2' | b'5' => {
             let (id, payload) = split_id(rest)?;
             if payload.is_empty() {
                 PacketKind::Empty
             } else {
+                let payload = text.len() - payload.len();
                 event(array(text, payload, attachments)?, id, limits)?
             }
         }
@@ -54,7 +56,8 @@ pub(crate) fn decode(text: &Str, limits: &Limits) -> Result<(Packet, usize), Dec
             let args = if payload.is_empty() {
                 Args::empty()
             } else {
-                Args::new_ack(array(text, payload, attachments)?, Vec::new())
+                let payload = text.len() - payload.len();
+                array(text, payload, attachments)?
             };
             match id {
                 Some(id) => PacketKind::Ack { id, args },
@@ -112,49 +115,58 @@ fn optional(text: &Str, payload: &str, starts: &[char]) -> Result<Option<Str>, D
     Ok(Some(text.slice_ref(payload)))
 }
 
-/// An array, its placeholders checked and in the usual form.
-pub(crate) fn array(text: &Str, payload: &str, attachments: usize) -> Result<Str, DecodeError> {
-    let payload = validate(payload, &['['])?;
+/// The array that a text ends with, its placeholders checked and in the usual form. The text is
+/// kept as it came, header included, unless that is not the form.
+pub(crate) fn array(text: Str, start: usize, attachments: usize) -> Result<Args, DecodeError> {
+    let payload = validate(&text[start..], &['['])?;
     if attachments > 0 {
         let normalised = placeholder::normalise(payload, attachments);
         let normalised = normalised.map_err(|_| DecodeError::IllegalPlaceholder)?;
         if let Some(normalised) = normalised {
-            return Ok(normalised.into());
+            return Ok(Args::of_array(normalised.into(), 0));
         }
     }
-    Ok(text.slice_ref(payload))
+    if payload.len() == text.len() - start {
+        Ok(Args::of_array(text, start))
+    } else {
+        Ok(Args::of_array(text.slice_ref(payload), 0))
+    }
 }
 
 /// A whole and valid JSON text, however deep, that starts with one of these characters.
 fn validate<'a>(payload: &'a str, starts: &[char]) -> Result<&'a str, DecodeError> {
-    if !payload.starts_with(starts) {
-        return Err(DecodeError::InvalidPayload);
+    if payload.starts_with(starts) && validate::is_json(payload) {
+        Ok(json::trim(payload))
+    } else {
+        Err(DecodeError::InvalidPayload)
     }
-    // does not recurse
-    serde_json::from_str::<IgnoredAny>(payload).map_err(|_| DecodeError::InvalidPayload)?;
-    Ok(json::trim(payload))
 }
 
 /// An event from its array.
-fn event(array: Str, id: Option<u64>, limits: &Limits) -> Result<PacketKind, DecodeError> {
-    let (name, start) = split_name(&array).ok_or(DecodeError::InvalidPayload)?;
+fn event(array: Args, id: Option<u64>, limits: &Limits) -> Result<PacketKind, DecodeError> {
+    let (name, args) = array.split_name().ok_or(DecodeError::InvalidPayload)?;
     limits.check_event_name(&name)?;
     if is_reserved(&name) {
         return Err(DecodeError::InvalidPayload);
     }
-    let args = Args::new_event(array, start);
     Ok(PacketKind::Event { name, id, args })
 }
 
-/// The name of an event from its array, and where the arguments begin: it is the first element, a
-/// string or a number.
-pub(crate) fn split_name(array: &Str) -> Option<(Str, usize)> {
+/// The first element of an array, which is to be the name of an event, and where the others begin:
+/// a string or a number.
+pub(crate) fn split_name(array: &str) -> Option<(Cow<'_, str>, usize)> {
     let bytes = array.as_bytes();
     let start = json::skip_blanks(bytes, 1);
     let (end, name) = match bytes[start] {
         b'"' => {
-            let end = json::string_end(bytes, start);
-            (end, json::value_of(&array[start..end])?)
+            let text = &array[start + 1..];
+            let (plain, rest) = text.split_at(json::plain_len(text.as_bytes()));
+            if rest.starts_with('"') {
+                (start + plain.len() + 2, Cow::Borrowed(plain))
+            } else {
+                let end = json::string_end(bytes, start);
+                (end, Cow::Owned(json::unescape(&array[start..end])?))
+            }
         }
         b'-' | b'0'..=b'9' => {
             let rest = &array[start..];
@@ -163,10 +175,6 @@ pub(crate) fn split_name(array: &Str) -> Option<(Str, usize)> {
             (end, Cow::Borrowed(&array[start..end]))
         }
         _ => return None,
-    };
-    let name = match name {
-        Cow::Borrowed(name) => array.slice_ref(name),
-        Cow::Owned(name) => name.into(),
     };
     let end = json::skip_blanks(bytes, end);
     let comma = usize::from(bytes.get(end) == Some(&b','));

@@ -1,12 +1,9 @@
 //! Packets with arguments, in one pass into one buffer.
 //!
-//! The header comes first on the wire, but how many attachments it has to announce is known only
-//! after the arguments have been written. So the arguments are written behind some headroom, and
-//! the start of the header then goes right before them.
+//! How many attachments the header has to announce is known only after the arguments have been
+//! written. Few packets have any, so there the header is mended afterwards.
 
-use std::fmt::Write as _;
-
-use engineio_proto::{Encoded, Str};
+use engineio_proto::Encoded;
 use serde::Serialize;
 
 use crate::{Args, EncodeError, json, placeholder, ser::Output};
@@ -56,11 +53,13 @@ pub fn event<A: ToArgs + ?Sized>(
     name: &str,
     args: &A,
 ) -> Result<Encoded, EncodeError> {
-    let mut out = ArgsWriter::begin(nsp, id);
+    let size = args.size_hint();
+    let comma = usize::from(size > 0);
+    let mut out = ArgsWriter::begin(EVENT, nsp, id, "\"\"".len() + name.len() + comma + size);
     out.0.begun = true;
     json::push_string(&mut out.0.text, name);
     args.write_args(&mut out)?;
-    Ok(out.finish("42", "45"))
+    Ok(out.finish(BINARY_EVENT))
 }
 
 /// The answer to an event that came with an `id`: type 3, or 6 with its attachments. The same text
@@ -75,9 +74,9 @@ pub fn event<A: ToArgs + ?Sized>(
 /// assert_eq!(&**it.wire_text().unwrap(), "43/admin,12[true]");
 /// ```
 pub fn ack<A: ToArgs + ?Sized>(nsp: &str, id: u64, args: &A) -> Result<Encoded, EncodeError> {
-    let mut out = ArgsWriter::begin(nsp, Some(id));
+    let mut out = ArgsWriter::begin(ACK, nsp, Some(id), args.size_hint());
     args.write_args(&mut out)?;
-    Ok(out.finish("43", "46"))
+    Ok(out.finish(BINARY_ACK))
 }
 
 /// What can be sent as arguments: everything that is `Serialize`, and [`Args`].
@@ -117,6 +116,12 @@ pub trait ToArgs {
     ///
     /// If they cannot be JSON.
     fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError>;
+
+    /// How many bytes they take, as far as that is known before: the buffer is made for so many. One
+    /// that is neither too small nor too large saves an allocation.
+    fn size_hint(&self) -> usize {
+        USUAL_SIZE
+    }
 }
 
 impl<T: Serialize + ?Sized> ToArgs for T {
@@ -138,8 +143,20 @@ impl ToArgs for Args {
             out.0.separate();
             out.0.text.push_str(&json);
         }
-        out.0.attachments.extend_from_slice(attachments);
+        if !attachments.is_empty() {
+            // no larger than what becomes of it
+            out.0.attachments.reserve_exact(attachments.len());
+            out.0.attachments.extend_from_slice(attachments);
+        }
         Ok(())
+    }
+
+    fn size_hint(&self) -> usize {
+        let count = match self.attachments().len() {
+            0 => 0,
+            count => digits(count as u64) + "-".len(),
+        };
+        self.json().len() + count
     }
 }
 
@@ -166,19 +183,21 @@ impl ArgsWriter {
         });
         args.write_args(&mut out)?;
         out.0.text.push(']');
-        Ok(Args::new_ack(out.0.text.into(), out.0.attachments))
+        let args = Args::of_array(out.0.text.into(), 0);
+        Ok(args.with_attachments(out.0.attachments))
     }
 
-    fn begin(nsp: &str, id: Option<u64>) -> Self {
-        let mut text = String::with_capacity(CAPACITY);
-        text.push_str(HEADROOM);
-        if nsp != "/" {
+    fn begin(kind: &str, nsp: &str, id: Option<u64>, size: usize) -> Self {
+        let nsp = if nsp == "/" { "" } else { nsp };
+        let header = kind.len() + nsp.len() + usize::from(!nsp.is_empty()) + id.map_or(0, digits);
+        let mut text = String::with_capacity(header + "[]".len() + size);
+        text.push_str(kind);
+        if !nsp.is_empty() {
             text.push_str(nsp);
             text.push(',');
         }
         if let Some(id) = id {
-            // writing to a string cannot fail
-            let _ = write!(text, "{id}");
+            json::push_number(&mut text, id);
         }
         text.push('[');
         Self(Output {
@@ -187,25 +206,23 @@ impl ArgsWriter {
         })
     }
 
-    fn finish(self, plain: &str, binary: &str) -> Encoded {
+    fn finish(self, binary: &str) -> Encoded {
         let Output {
             mut text,
             attachments,
             ..
         } = self.0;
         text.push(']');
-        let mut place = |prefix: &str| {
-            let start = HEADROOM.len() - prefix.len();
-            text.replace_range(start..HEADROOM.len(), prefix);
-            start
-        };
-        let start = match attachments.len() {
-            0 => place(plain),
-            count => place(&format!("{binary}{count}-")),
-        };
-        let text = Str::from(text);
-        let wire = text.slice_ref(&text[start..]);
-        Encoded::from_wire(Some(wire), attachments, Some(to_ascii))
+        if !attachments.is_empty() {
+            text.replace_range(..binary.len(), binary);
+            text.insert(binary.len(), '-');
+            let mut count = attachments.len();
+            while count > 0 {
+                text.insert(binary.len(), char::from(b'0' + (count % 10) as u8));
+                count /= 10;
+            }
+        }
+        Encoded::from_wire(Some(text.into()), attachments, Some(to_ascii))
     }
 }
 
@@ -223,8 +240,14 @@ pub(crate) fn to_ascii(wire: &str) -> String {
     out
 }
 
-/// Room for `45`, a count of up to 20 digits and `-`.
-const HEADROOM: &str = "                       ";
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
 
-/// Bytes that a packet's buffer starts with; most packets fit.
-const CAPACITY: usize = 256;
+const EVENT: &str = "42";
+const ACK: &str = "43";
+const BINARY_EVENT: &str = "45";
+const BINARY_ACK: &str = "46";
+
+/// Bytes that most arguments fit into.
+const USUAL_SIZE: usize = 128;

@@ -6,39 +6,107 @@ use std::borrow::Cow;
 pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    let is_special = |byte| matches!(byte, b'"' | b'\\' | 0..b' ');
-    while let Some(at) = rest.bytes().position(is_special) {
-        out.push_str(&rest[..at]);
-        match rest.as_bytes()[at] {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            byte => push_escape(out, byte.into()),
+    loop {
+        let (plain, special) = rest.split_at(plain_len(rest.as_bytes()));
+        out.push_str(plain);
+        match special.as_bytes().first() {
+            None => break,
+            Some(b'"') => out.push_str("\\\""),
+            Some(b'\\') => out.push_str("\\\\"),
+            Some(byte) => push_escape(out, u16::from(*byte)),
         }
-        rest = &rest[at + 1..];
+        rest = &special[1..];
     }
-    out.push_str(rest);
     out.push('"');
+}
+
+/// How many of the bytes at the start stand for themselves in a JSON string: what comes then is a
+/// quote, a backslash, a control character or the end. Most of what is sent is inside of strings,
+/// so this goes along it many bytes at a time.
+#[inline]
+pub(crate) fn plain_len(bytes: &[u8]) -> usize {
+    // Names end soon.
+    match bytes.first_chunk().map(plain_in_word) {
+        Some(len @ 0..8) => len,
+        _ => plain_blocks(bytes),
+    }
+}
+
+fn plain_blocks(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    // Without a branch for each byte, and as a minimum, the compiler makes vector instructions of it.
+    let zero_if_special = |byte: u8| {
+        let (quote, backslash) = (byte ^ b'"', byte ^ b'\\');
+        byte.saturating_sub(0x1F).min(quote).min(backslash)
+    };
+    let (blocks, _) = bytes.as_chunks::<32>();
+    for block in blocks {
+        if block
+            .iter()
+            .fold(1, |least, byte| zero_if_special(*byte).min(least))
+            == 0
+        {
+            break;
+        }
+        len += block.len();
+    }
+    let (words, rest) = bytes[len..].as_chunks();
+    for word in words {
+        match plain_in_word(word) {
+            8 => len += 8,
+            plain => return len + plain,
+        }
+    }
+    let mut word = [b' '; 8];
+    word[..rest.len()].copy_from_slice(rest);
+    len + plain_in_word(&word).min(rest.len())
+}
+
+/// See [`plain_len`].
+#[inline]
+fn plain_in_word(word: &[u8; 8]) -> usize {
+    let word = u64::from_le_bytes(*word);
+    // The highest bit of the first such byte, and of none before it.
+    let below = |it: u64, limit: u64| it.wrapping_sub(EACH * limit) & !it & (EACH * 0x80);
+    let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+    let special = below(word, 0x20) | is(b'"') | is(b'\\');
+    special.trailing_zeros() as usize / 8
+}
+
+/// One in each byte.
+const EACH: u64 = u64::from_ne_bytes([1; 8]);
+
+/// Appends a number.
+pub(crate) fn push_number(out: &mut String, number: u64) {
+    if number >= 10 {
+        push_number(out, number / 10);
+    }
+    out.push(char::from(b'0' + (number % 10) as u8));
 }
 
 /// Without blanks and line ends around.
 pub(crate) fn trim(json: &str) -> &str {
-    json.trim_matches([' ', '\t', '\n', '\r'])
+    json.trim_ascii()
 }
 
 /// The index of the next byte that is no blank.
-pub(crate) fn skip_blanks(bytes: &[u8], at: usize) -> usize {
-    let blank = |it: &&u8| matches!(it, b' ' | b'\t' | b'\n' | b'\r');
-    at + bytes[at..].iter().take_while(blank).count()
+#[inline]
+pub(crate) fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
+        at += 1;
+    }
+    at
 }
 
 /// The index after the string that starts at `start`.
 pub(crate) fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
+    while let Some(rest) = bytes.get(at..) {
+        at += plain_len(rest);
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            _ => break,
         }
     }
     bytes.len()
@@ -70,11 +138,12 @@ pub(crate) fn count_elements(list: &str) -> usize {
 
 /// The value of a JSON string, which most often is just what stands between the quotes.
 pub(crate) fn value_of(string: &str) -> Option<Cow<'_, str>> {
-    if string.contains('\\') {
-        return unescape(string).map(Cow::Owned);
-    }
     let text = string.strip_prefix('"')?.strip_suffix('"')?;
-    Some(Cow::Borrowed(text))
+    if plain_len(text.as_bytes()) == text.len() {
+        Some(Cow::Borrowed(text))
+    } else {
+        unescape(string).map(Cow::Owned)
+    }
 }
 
 /// The value of a JSON string, lone surrogates replaced by U+FFFD.
@@ -180,6 +249,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_number_is_what_it_is(number in any::<u64>(), shift in 0..64) {
+            let mut text = String::new();
+            push_number(&mut text, number >> shift);
+            let number: u64 = number >> shift;
+            prop_assert_eq!(text, number.to_string());
+        }
+
+        #[test]
+        fn plain_bytes_are_counted(bytes in prop::collection::vec(prop_oneof![
+            20 => b'a'..=0xFF,
+            20 => b' '..b'"',
+            1 => prop::sample::select(vec![b'"', b'\\', b'\n', 0, 0x1F]),
+        ], 0..120)) {
+            let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+            let first = bytes.iter().position(special);
+            prop_assert_eq!(plain_len(&bytes), first.unwrap_or(bytes.len()));
+        }
+
         #[test]
         fn a_pushed_string_reads_back(text: String) {
             let mut json = String::new();

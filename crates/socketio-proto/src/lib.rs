@@ -41,6 +41,7 @@ mod parser;
 mod placeholder;
 mod reassemble;
 mod ser;
+mod validate;
 
 pub use engineio_proto::{Data, Encoded};
 

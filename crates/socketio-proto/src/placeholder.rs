@@ -29,8 +29,9 @@ pub(crate) struct Illegal;
 
 /// Appends a placeholder.
 pub(crate) fn push(out: &mut String, num: usize) {
-    // writing to a string cannot fail
-    let _ = write!(out, "{START}{num}}}");
+    out.push_str(START);
+    json::push_number(out, num as u64);
+    out.push('}');
 }
 
 /// The attachment that a placeholder in its usual form at the start of a JSON text stands for, and
@@ -39,9 +40,8 @@ pub(crate) fn split<'j, 'a>(
     json: &'j str,
     attachments: &'a [Bytes],
 ) -> Option<(&'a Bytes, &'j str)> {
-    let (num, rest) = json.strip_prefix(START)?.split_once('}')?;
-    let num = natural(num).filter(|_| is_digits(num))?;
-    Some((attachments.get(num as usize)?, rest))
+    let (num, rest) = split_usual(json)?;
+    Some((attachments.get(natural(num)? as usize)?, rest))
 }
 
 /// Adds `shift` to the numbers of all placeholders in their usual form.
@@ -75,6 +75,9 @@ pub(crate) fn hide(json: &str) -> Cow<'_, str> {
 ///
 /// An attachment may be named twice or not at all.
 pub(crate) fn normalise(json: &str, attachments: usize) -> Result<Option<String>, Illegal> {
+    if all_are_usual(json, attachments) {
+        return Ok(None);
+    }
     let found = find(json, attachments)?;
     if found.iter().all(|it| it.is_usual(json)) {
         return Ok(None);
@@ -90,6 +93,41 @@ pub(crate) fn normalise(json: &str, attachments: usize) -> Result<Option<String>
     Ok(Some(out))
 }
 
+/// Whether it is plain that all placeholders have their usual form and name an attachment, as what
+/// most clients send; otherwise it takes a closer look.
+fn all_are_usual(json: &str, attachments: usize) -> bool {
+    let bytes = json.as_bytes();
+    let mut at = 0;
+    loop {
+        at += json::plain_len(&bytes[at..]);
+        match bytes.get(at) {
+            None => return true,
+            // The name of a placeholder's first member may be written in many ways.
+            Some(b'\\') => return false,
+            Some(b'"') if json[at..].starts_with(PLAIN_MARK) => {
+                let object = at.checked_sub(1).and_then(|brace| json.get(brace..));
+                let Some((num, rest)) = object.and_then(split_usual) else {
+                    return false;
+                };
+                if natural(num).is_none_or(|num| num as usize >= attachments) {
+                    return false;
+                }
+                at = json.len() - rest.len();
+            }
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// The number in a placeholder in its usual form at the start of a JSON text, and what comes after
+/// it.
+fn split_usual(json: &str) -> Option<(&str, &str)> {
+    let rest = json.strip_prefix(START)?;
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let (num, rest) = rest.split_at(digits);
+    Some((num, rest.strip_prefix('}')?))
+}
+
 struct Placeholder {
     start: usize,
     end: usize,
@@ -98,10 +136,7 @@ struct Placeholder {
 
 impl Placeholder {
     fn is_usual(&self, json: &str) -> bool {
-        json[self.start..self.end]
-            .strip_prefix(START)
-            .and_then(|rest| rest.strip_suffix('}'))
-            .is_some_and(is_digits)
+        split_usual(&json[self.start..self.end]).is_some_and(|(_, rest)| rest.is_empty())
     }
 }
 
@@ -182,10 +217,6 @@ fn natural(json: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
-fn is_digits(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// How a placeholder in its usual form starts; a number and a brace follow.
 const START: &str = "{\"_placeholder\":true,\"num\":";
 
@@ -209,6 +240,9 @@ mod tests {
             r#"["a",{"_placeholder":false,"num":7},{"_placeholder":1},{"num":"x"}]"#,
             r#"["_placeholder",true,"num",9]"#,
             r#"["a",{"x":"{\"_placeholder\":true,\"num\":9}"}]"#,
+            r#"["é",{"_placeholder":true,"num":0},"é"]"#,
+            r#"["a_placeholder",{"a_placeholder":true,"num":0,"é_placeholder":true}]"#,
+            "[\"a\",\t{\"_placeholder\":true,\"num\":001}\n]",
         ] {
             assert_eq!(normalised(json, 2), None, "{json}");
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use engineio_proto::{Data, Str};
 
-use crate::{DecodeError, Packet, PacketKind, decode::decode};
+use crate::{DecodeError, Packet, PacketKind, args::Attachments, decode::decode};
 
 /// Turns the messages of one connection into packets.
 ///
@@ -83,7 +83,7 @@ impl Limits {
 #[derive(Debug)]
 struct Partial {
     packet: Packet,
-    attachments: Vec<Bytes>,
+    attachments: Attachments,
     missing: usize,
     /// How many bytes may still come.
     budget: usize,
@@ -105,21 +105,21 @@ impl Decoder {
     /// If the message breaks the protocol or a limit.
     pub fn add(&mut self, message: Data) -> Result<Option<Packet>, DecodeError> {
         match (self.partial.take(), message) {
-            (None, Data::Text(text)) => self.begin(&text),
+            (None, Data::Text(text)) => self.begin(text),
             (None, Data::Binary(_)) => Err(DecodeError::UnexpectedBinary),
             (Some(partial), Data::Binary(bytes)) => self.attach(partial, bytes),
             (Some(_), Data::Text(_)) => Err(DecodeError::UnexpectedText),
         }
     }
 
-    fn begin(&mut self, text: &Str) -> Result<Option<Packet>, DecodeError> {
+    fn begin(&mut self, text: Str) -> Result<Option<Packet>, DecodeError> {
         let (packet, attachments) = decode(text, &self.limits)?;
         if attachments == 0 {
             return Ok(Some(packet));
         }
         self.partial = Some(Box::new(Partial {
             packet,
-            attachments: Vec::with_capacity(attachments.min(USUAL_ATTACHMENTS)),
+            attachments: Attachments::default(),
             missing: attachments,
             budget: self.limits.max_attachment_bytes,
         }));
@@ -152,9 +152,6 @@ impl Decoder {
         Ok(Some(packet))
     }
 }
-
-/// Attachments to make room for before they are there.
-const USUAL_ATTACHMENTS: usize = 16;
 
 #[cfg(test)]
 mod tests {

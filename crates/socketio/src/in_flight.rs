@@ -72,11 +72,16 @@ impl InFlight {
         match Pin::new(&mut work).poll(cx) {
             Poll::Ready(done) => Some(done),
             Poll::Pending => {
-                self.events += usize::from(work.is_bounded());
-                self.parked.get_or_insert_default().push(work);
+                self.park(work);
                 None
             }
         }
+    }
+
+    /// Keeps what has been polled and has to wait.
+    pub(crate) fn park(&mut self, work: Work) {
+        self.events += usize::from(work.is_bounded());
+        self.parked.get_or_insert_default().push(work);
     }
 
     /// The next one that has finished, if there is one now.

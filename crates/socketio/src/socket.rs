@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicU8, Ordering},
     },
-    task::Context,
+    task::Waker,
     time::Duration,
 };
 
@@ -650,10 +650,14 @@ impl Socket {
         }
     }
 
-    /// Whether the socket was disconnected by somebody else than its connection. If not yet, the
-    /// connection is woken when it is.
-    pub(crate) fn poll_kicked(&self, cx: &mut Context<'_>) -> Option<Kick> {
-        self.0.connection.register(cx.waker());
+    /// Whom to wake when somebody else than its connection disconnects it. To be followed by a look
+    /// at whether that [has happened](Self::kicked).
+    pub(crate) fn wakes(&self, waker: &Waker) {
+        self.0.connection.register(waker);
+    }
+
+    /// Whether the socket was disconnected by somebody else than its connection.
+    pub(crate) fn kicked(&self) -> Option<Kick> {
         let kick = match self.state() {
             KICKED => Kick::Socket,
             KICKED_OUT => Kick::Connection,

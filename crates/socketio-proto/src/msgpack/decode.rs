@@ -95,7 +95,7 @@ impl Payload {
         if self.shape != Shape::Array {
             return Err(DecodeError::InvalidPayload);
         }
-        Ok(Args::new_ack(self.json.into(), self.binaries))
+        Ok(Args::of_array(self.json.into(), 0).with_attachments(self.binaries))
     }
 
     fn push_binary(&mut self, bytes: Bytes) {

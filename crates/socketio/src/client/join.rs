@@ -81,6 +81,7 @@ impl Client {
             namespace,
             stage: Stage::Joining(socket.clone()),
             starting: 0,
+            waker: None,
         });
         match admission {
             None => self.admitted(&socket, cx),

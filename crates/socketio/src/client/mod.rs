@@ -26,8 +26,7 @@ use self::{
 };
 use crate::{
     DisconnectReason, Socket, SocketIo, Str,
-    ack::AckRequest,
-    handler::{self, Disconnect, Event, EventHandler, HandlerId, Listeners, Task},
+    handler::{self, Context as _, Disconnect, Event, EventHandler, HandlerId, Listeners, Task},
     handshake::auth_of_query,
     in_flight::{Done, InFlight, Work},
     socket::Kick,
@@ -107,13 +106,11 @@ impl Client {
         for slot in &mut self.slots {
             // What was removed is not kept for longer than until the next heartbeat.
             slot.handlers.refresh(slot.namespace.handlers());
-            if let Some(socket) = slot.connected()
-                && let Some(kick) = socket.poll_kicked(cx)
-            {
+            if let Some(kick) = slot.poll_kicked(cx) {
                 kicked = kicked.max(Some(kick));
-                if kick == Kick::Replaced {
+                let Some(socket) = slot.connected().filter(|_| kick != Kick::Replaced) else {
                     continue;
-                }
+                };
                 let socket = socket.clone();
                 self.waiting.push(Item::Kicked(socket.clone()));
                 slot.stage = Stage::Kicked(Some(socket));
@@ -234,18 +231,13 @@ impl Client {
         args: Args,
         cx: &mut Context<'_>,
     ) {
-        let event = Event {
-            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), id))),
-            socket,
-            name,
-            args,
-        };
+        let own = socket.listeners();
+        let event = Event::new(socket, name, id, args);
         let Self {
             slots, in_flight, ..
         } = self;
         let slot = &mut slots[at];
         let handlers = slot.handlers.refresh(slot.namespace.handlers());
-        let own = event.socket.listeners();
         let any = own.iter().flat_map(|own| own.any.iter());
         for handler in handlers.listeners.any.iter().chain(any) {
             if let Some(task) = handler(&event) {
@@ -267,7 +259,7 @@ impl Client {
         // As with events that have waited: not if the server has disconnected the socket. Whoever
         // looked at this one may have done so.
         if let Some(event) = event
-            && !event.socket.is_kicked()
+            && !event.socket().is_kicked()
         {
             self.run_event(at, &event, cx);
         }
@@ -281,27 +273,27 @@ impl Client {
         let mut run = |handlers: &[(HandlerId, EventHandler)]| {
             for (id, handler) in handlers {
                 // Whoever removes it calls it.
-                if handler.once && !event.socket.off(*id) {
+                if handler.once && !event.socket().off(*id) {
                     continue;
                 }
                 unhandled = false;
-                if let Some(task) = (handler.call)(event) {
-                    in_flight.start(Work::Event(task), cx);
+                if let Some(task) = (handler.call)(event, cx) {
+                    in_flight.park(Work::Event(task));
                 }
             }
         };
         let slot = &mut slots[at];
         let handlers = slot.handlers.refresh(slot.namespace.handlers());
-        run(handlers.listeners.events(&event.name));
-        if let Some(own) = event.socket.listeners() {
-            run(own.events(&event.name));
+        run(handlers.listeners.events(event.name()));
+        if let Some(own) = event.socket().listeners() {
+            run(own.events(event.name()));
         }
         if unhandled {
-            let own = event.socket.listeners();
+            let own = event.socket().listeners();
             let own = own.iter().flat_map(|own| own.fallbacks.iter());
             for handler in handlers.listeners.fallbacks.iter().chain(own) {
-                if let Some(task) = handler(event) {
-                    in_flight.start(Work::Event(task), cx);
+                if let Some(task) = handler(event, cx) {
+                    in_flight.park(Work::Event(task));
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! A namespace that a client has joined or is about to.
 
-use crate::{Namespace, Socket, handler::Handlers, snapshot::Snapshot};
+use std::task::{Context, Waker};
+
+use crate::{Namespace, Socket, handler::Handlers, snapshot::Snapshot, socket::Kick};
 
 /// A namespace that the client has joined or is about to.
 #[derive(Debug)]
@@ -11,6 +13,8 @@ pub(super) struct Slot {
     /// middlewares: its packets wait for both.
     pub(super) starting: usize,
     pub(super) handlers: Snapshot<Handlers>,
+    /// What the socket wakes when the server disconnects it.
+    pub(super) waker: Option<Waker>,
 }
 
 #[derive(Debug)]
@@ -35,6 +39,20 @@ impl Slot {
             Stage::Open(socket) => Some(socket),
             Stage::Joining(_) | Stage::Kicked(_) => None,
         }
+    }
+
+    /// Whether somebody else than the connection has disconnected the socket. If not yet, the
+    /// connection is woken when it happens.
+    pub(super) fn poll_kicked(&mut self, cx: &mut Context<'_>) -> Option<Kick> {
+        let Stage::Open(socket) = &self.stage else {
+            return None;
+        };
+        // Most often it is the same as in all turns before.
+        if !matches!(&self.waker, Some(waker) if waker.will_wake(cx.waker())) {
+            socket.wakes(cx.waker());
+            self.waker = Some(cx.waker().clone());
+        }
+        socket.kicked()
     }
 
     pub(super) fn is_of(&self, socket: &Socket) -> bool {

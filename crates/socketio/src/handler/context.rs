@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use socketio_proto::{Args, ToArgs};
 
-use crate::{DisconnectReason, EmitError, Socket, Str, ack::AckRequest};
+use super::Answer;
+use crate::{DisconnectReason, EmitError, Socket, Str};
 
 /// What a handler is called for: [`Connect`], [`Event`] or [`Disconnect`].
 pub trait Context: Send + Sync + 'static {
@@ -56,17 +57,22 @@ impl Disconnect {
 /// The client has sent an event.
 #[derive(Clone, Debug)]
 pub struct Event {
-    pub(crate) socket: Socket,
-    pub(crate) name: Str,
-    pub(crate) args: Args,
-    /// If the client wants an answer.
-    pub(crate) ack: Option<Arc<AckRequest>>,
+    /// Whose event it is, and where the answer goes.
+    pub(super) answer: Answer,
+    pub(super) args: Args,
 }
 
 impl Event {
+    pub(crate) fn new(socket: Socket, name: Str, id: Option<u64>, args: Args) -> Self {
+        Self {
+            answer: Answer::new(socket, name, id),
+            args,
+        }
+    }
+
     /// The event's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.answer.event
     }
 
     /// Its arguments.
@@ -77,7 +83,7 @@ impl Event {
     /// Gives it another name: for [packet middlewares](crate::Namespace::packet_middleware), which
     /// return the event as it is to go on.
     pub fn set_name(&mut self, name: &str) {
-        self.name = name.into();
+        self.answer.event = name.into();
     }
 
     /// Gives it other arguments; a tuple stands for several.
@@ -92,13 +98,13 @@ impl Event {
 
     /// Makes it keep nothing else of the message alive, for as long as it waits.
     pub(super) fn detach(&mut self) {
-        self.name = Str::from(&*self.name);
+        self.answer.detach();
         self.args.detach();
     }
 
     /// Whether the client wants an answer.
     pub fn wants_ack(&self) -> bool {
-        self.ack.is_some()
+        self.answer.ack.is_some()
     }
 }
 
@@ -116,10 +122,10 @@ impl Context for Disconnect {
 
 impl Context for Event {
     fn socket(&self) -> &Socket {
-        &self.socket
+        &self.answer.socket
     }
 
     fn event_name(&self) -> Option<&Str> {
-        Some(&self.name)
+        Some(&self.answer.event)
     }
 }

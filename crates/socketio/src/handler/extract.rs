@@ -289,7 +289,8 @@ impl FromContext<Event> for AckSender {
     type Rejection = Infallible;
 
     fn from_context(event: &Event) -> Result<Self, Infallible> {
-        let ack = event.ack.clone().inspect(|ack| ack.take(&event.name));
+        let ack = event.answer.ack.clone();
+        let ack = ack.inspect(|ack| ack.take(event.name()));
         Ok(AckSender(ack))
     }
 }

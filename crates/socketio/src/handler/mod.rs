@@ -12,6 +12,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
+    task::{self, Poll},
 };
 
 use futures_util::FutureExt as _;
@@ -103,6 +104,10 @@ pub(crate) type Admission = Pin<Box<dyn Future<Output = Result<(), ConnectError>
 /// knows by then.
 pub(crate) type Erased<C> = Arc<dyn Fn(&C) -> Option<Task> + Send + Sync>;
 
+/// A handler for events without its type. It is called and polled once; it gives what has to wait.
+pub(crate) type ErasedEvent =
+    Arc<dyn Fn(&Event, &mut task::Context<'_>) -> Option<Task> + Send + Sync>;
+
 pub(crate) type Middleware = Arc<dyn Fn(&Connect) -> Result<Admission, ConnectError> + Send + Sync>;
 
 /// A handler for one event.
@@ -130,7 +135,7 @@ pub(crate) fn check_name(event: &str) {
 }
 
 /// A handler that may answer.
-pub(crate) fn erase_event<H, T>(handler: H) -> Erased<Event>
+pub(crate) fn erase_event<H, T>(handler: H) -> ErasedEvent
 where
     H: Handler<Event, T, Output: IntoReply>,
 {
@@ -138,34 +143,42 @@ where
 }
 
 /// The same, with what the handler returns turned into an answer.
-pub(crate) fn erase_event_as<H, T, R, F>(handler: H, reply: F) -> Erased<Event>
+pub(crate) fn erase_event_as<H, T, R, F>(handler: H, reply: F) -> ErasedEvent
 where
     H: Handler<Event, T>,
     R: IntoReply,
     F: Fn(H::Output) -> R + Copy + Send + Sync + 'static,
 {
-    Arc::new(move |event| {
-        let mut answer = Answer::new(event);
-        match guarded(|| handler.call(event)) {
-            Ok(Ok(future)) => Some(Box::pin(async move {
-                let mut future = pin!(future);
-                let run = async {
-                    let output = waiting(future.as_mut(), || answer.detach()).await;
-                    answer.give(reply(output));
-                };
-                if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
-                    answer.panicked(&*panic);
-                }
-            })),
+    Arc::new(move |event, cx| {
+        let answer = &event.answer;
+        let polled = guarded(|| {
+            let mut future = Box::pin(handler.call(event)?);
+            match future.as_mut().poll(cx) {
+                Poll::Ready(output) => answer.give(reply(output)),
+                Poll::Pending => return Ok(Some(future)),
+            }
+            Ok(None)
+        });
+        let future = match polled {
+            Ok(Ok(waits)) => waits?,
             Ok(Err(rejection)) => {
                 answer.rejected(rejection);
-                None
+                return None;
             }
             Err(panic) => {
                 answer.panicked(&*panic);
-                None
+                return None;
             }
-        }
+        };
+        // Slices of the message would keep all of it alive; see `waiting`.
+        let mut answer = answer.clone();
+        answer.detach();
+        Some(Box::pin(async move {
+            let run = async { answer.give(reply(future.await)) };
+            if let Err(panic) = AssertUnwindSafe(run).catch_unwind().await {
+                answer.panicked(&*panic);
+            }
+        }))
     })
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 
-use super::{Answer, Event, Handler, Handlers, Listeners, guarded, waiting};
+use super::{Event, Handler, Handlers, Listeners, guarded, waiting};
 use crate::{Socket, error::BoxError};
 
 /// What a [packet middleware](crate::Namespace::packet_middleware) can return.
@@ -65,38 +65,34 @@ where
     Arc::new(move |mut event| {
         let future = guarded(|| middleware.call(&event));
         Box::pin(async move {
-            let mut answer = Answer::new(&event);
             let future = match future {
                 Ok(Ok(future)) => future,
                 Ok(Err(rejection)) => {
-                    answer.rejected(rejection);
+                    event.answer.rejected(rejection);
                     return None;
                 }
                 Err(panic) => {
-                    answer.panicked(&*panic);
+                    event.answer.panicked(&*panic);
                     return None;
                 }
             };
             let mut future = pin!(future);
-            let detach = || {
-                event.detach();
-                answer.detach();
-            };
+            let detach = || event.detach();
             let run = async { waiting(future.as_mut(), detach).await.into_verdict() };
             match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(Ok(None)) => Some(event),
                 Ok(Ok(Some(changed))) => {
                     // Whoever returns another event answers for its name and arguments alone.
-                    event.name = changed.name;
+                    event.answer.event = changed.answer.event;
                     event.args = changed.args;
                     Some(event)
                 }
                 Ok(Err(error)) => {
-                    answer.refused(error);
+                    event.answer.refused(error);
                     None
                 }
                 Err(panic) => {
-                    answer.panicked(&*panic);
+                    event.answer.panicked(&*panic);
                     None
                 }
             }
@@ -115,7 +111,7 @@ pub(crate) fn passage(
     if own.is_none() && !has_any(&handlers.listeners) {
         return Ok(event);
     }
-    let (handlers, socket) = (handlers.clone(), event.socket.clone());
+    let (handlers, socket) = (handlers.clone(), event.answer.socket.clone());
     let passage = async move {
         let own = own.iter().flat_map(|own| own.packet_middlewares.iter());
         let mut event = event;

@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 use serde::Serialize;
 use socketio_proto::{Args, EncodeError, ToArgs};
 
-use super::{Event, INTERNAL_ERROR, panic_error, text_of};
+use super::{INTERNAL_ERROR, panic_error, text_of};
 use crate::{
     ErrorReply, Socket, Str,
     ack::AckRequest,
@@ -124,19 +124,20 @@ impl_into_reply! {
 
 /// Where a handler's answer goes: to the client if it asked for one, errors otherwise to the error
 /// hook.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
-    socket: Socket,
-    event: Str,
-    ack: Option<Arc<AckRequest>>,
+    pub(super) socket: Socket,
+    pub(super) event: Str,
+    /// If the client wants an answer.
+    pub(super) ack: Option<Arc<AckRequest>>,
 }
 
 impl Answer {
-    pub(super) fn new(event: &Event) -> Self {
+    pub(super) fn new(socket: Socket, event: Str, id: Option<u64>) -> Self {
         Self {
-            socket: event.socket.clone(),
-            event: event.name.clone(),
-            ack: event.ack.clone(),
+            ack: id.map(|id| Arc::new(AckRequest::new(socket.clone(), id))),
+            socket,
+            event,
         }
     }
 

@@ -4,10 +4,11 @@ use std::{
     any::Any,
     collections::HashMap,
     fmt,
+    hash::{BuildHasherDefault, Hasher},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::{Connect, Disconnect, Erased, Event, Middleware, PacketMiddleware};
+use super::{Connect, Disconnect, Erased, ErasedEvent, Event, Middleware, PacketMiddleware};
 use crate::outgoing::OutgoingListener;
 
 /// A handler that has been added: what [`Namespace::off`](crate::Namespace::off) and
@@ -42,9 +43,9 @@ pub(crate) struct Listeners {
     /// Called for every event, before anything else.
     pub(crate) any: List<Erased<Event>>,
     pub(crate) packet_middlewares: List<PacketMiddleware>,
-    events: HashMap<Box<str>, List<EventHandler>>,
+    events: HashMap<Box<str>, List<EventHandler>, BuildHasherDefault<NameHasher>>,
     /// Called for events that nobody else handles.
-    pub(crate) fallbacks: List<Erased<Event>>,
+    pub(crate) fallbacks: List<ErasedEvent>,
     /// Told what is sent.
     pub(crate) outgoing: List<OutgoingListener>,
     pub(crate) disconnecting: List<Erased<Disconnect>>,
@@ -54,7 +55,7 @@ pub(crate) struct Listeners {
 /// A handler for one event.
 #[derive(Clone)]
 pub(crate) struct EventHandler {
-    pub(crate) call: Erased<Event>,
+    pub(crate) call: ErasedEvent,
     /// Whether it is removed when it is called.
     pub(crate) once: bool,
 }
@@ -142,6 +143,35 @@ impl<F: Send + Sync + 'static> List<F> {
         let at = self.0.iter().position(|(it, _)| *it == id)?;
         Some(Box::new(self.0.remove(at)))
     }
+}
+
+/// Hashes the names of events. They are the application's own: a client can only ask for some that
+/// are not there.
+#[derive(Clone, Default)]
+struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.write_u64(u64::from_le_bytes(*word));
+        }
+        let rest = rest
+            .iter()
+            .rfold(0, |word, byte| (word << 8) | u64::from(*byte));
+        self.write_u64(rest);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    /// The end of a text.
+    fn write_u8(&mut self, _: u8) {}
 }
 
 impl<F> Default for List<F> {
