@@ -65,7 +65,7 @@ impl Sessions {
         self.leaving.fetch_add(1, Ordering::SeqCst);
         self.remove(handle);
         Departure {
-            cut: Box::pin(self.cutting.clone().notified_owned()),
+            cut: None,
             sessions: self.clone(),
         }
     }
@@ -158,17 +158,21 @@ impl Sessions {
 #[derive(Debug)]
 pub(crate) struct Departure {
     sessions: Arc<Sessions>,
-    cut: Pin<Box<OwnedNotified>>,
+    /// Once it waits. Few do: a connection usually has nothing in flight when its session ends.
+    cut: Option<Pin<Box<OwnedNotified>>>,
 }
 
 impl Departure {
     /// Whether the session must be gone now, whatever it still waits for. If not yet, the task is
     /// woken then.
     pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.sessions.is_cut() {
+        let Self { sessions, cut } = self;
+        let cut = cut.get_or_insert_with(|| Box::pin(sessions.cutting.clone().notified_owned()));
+        // Looked at after the waiting has begun, so that neither misses the other.
+        if sessions.is_cut() {
             return Poll::Ready(());
         }
-        self.cut.as_mut().poll(cx)
+        cut.as_mut().poll(cx)
     }
 }
 
