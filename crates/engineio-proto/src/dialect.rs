@@ -99,7 +99,7 @@ impl Dialect {
     /// let query = Query::parse("EIO=5&transport=polling");
     /// assert_eq!(Dialect::from_query(&query), None);
     /// ```
-    pub fn from_query(query: &Query) -> Option<Self> {
+    pub fn from_query(query: &Query<'_>) -> Option<Self> {
         let (first, base64) = match query.eio() {
             Some("4") => return Some(Self::V4),
             Some("3") => (false, query.base64()),

@@ -23,17 +23,19 @@ impl Transport {
 
 /// The parameters that Engine.IO reads. Of a name that comes twice the last value counts, `+` and
 /// `%xx` are decoded, as in the official server.
+///
+/// What is not encoded stays a slice of the URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
-    transport: Option<Box<str>>,
-    eio: Option<Box<str>>,
-    sid: Option<Box<str>>,
-    time_stamp: Option<Box<str>>,
-    jsonp: Option<Box<str>>,
+pub struct Query<'a> {
+    transport: Option<Cow<'a, str>>,
+    eio: Option<Cow<'a, str>>,
+    sid: Option<Cow<'a, str>>,
+    time_stamp: Option<Cow<'a, str>>,
+    jsonp: Option<Cow<'a, str>>,
     base64: bool,
 }
 
-impl Query {
+impl<'a> Query<'a> {
     /// Reads the part of a URL after `?`. Never fails: what is missing is absent.
     ///
     /// ```
@@ -43,7 +45,7 @@ impl Query {
     /// assert_eq!(query.transport(), Some(Transport::Polling));
     /// assert_eq!(query.sid(), Some("def"));
     /// ```
-    pub fn parse(query: &str) -> Self {
+    pub fn parse(query: &'a str) -> Self {
         let mut it = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let field = match &*name {
@@ -58,7 +60,7 @@ impl Query {
                 }
                 _ => continue,
             };
-            *field = Some(boxed(value));
+            *field = Some(value);
         }
         it
     }
@@ -111,10 +113,6 @@ impl Query {
     }
 }
 
-fn boxed(value: Cow<'_, str>) -> Box<str> {
-    value.into_owned().into_boxed_str()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +133,8 @@ mod tests {
             "__proto__",
             "webtransport",
         ] {
-            assert_eq!(Query::parse(&format!("transport={name}")).transport(), None);
+            let query = format!("transport={name}");
+            assert_eq!(Query::parse(&query).transport(), None);
         }
         assert_eq!(Query::parse("").transport(), None);
     }

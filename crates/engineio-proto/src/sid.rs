@@ -22,7 +22,10 @@ impl Sid {
     /// assert_eq!(sid.as_str(), "AAAAAAAAAAAAAAAAAAAA");
     /// ```
     pub fn from_random(bytes: [u8; Self::RANDOM_BYTES]) -> Self {
-        Self(URL_SAFE_NO_PAD.encode(bytes).into())
+        let mut id = [0; 20];
+        let written = URL_SAFE_NO_PAD.encode_slice(bytes, &mut id);
+        debug_assert_eq!(written, Ok(id.len()));
+        Self(std::str::from_utf8(&id).expect("base64 is ASCII").into())
     }
 
     /// Makes an id of a random UUID (version 4): of its 122 random bits, the 118 outside of the byte
@@ -43,6 +46,12 @@ impl Sid {
 impl From<&str> for Sid {
     fn from(id: &str) -> Self {
         Self(id.into())
+    }
+}
+
+impl From<Sid> for Arc<str> {
+    fn from(sid: Sid) -> Self {
+        sid.0
     }
 }
 

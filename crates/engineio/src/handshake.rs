@@ -60,7 +60,11 @@ pub struct Handshake {
 
 impl Handshake {
     pub(crate) fn new(parts: &request::Parts, protocol: Version, extensions: Extensions) -> Self {
-        let mut headers = Vec::with_capacity(512);
+        let lengths = parts
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 2);
+        let mut headers = Vec::with_capacity(lengths.sum());
         for (name, value) in &parts.headers {
             headers.extend_from_slice(name.as_str().as_bytes());
             headers.push(0);

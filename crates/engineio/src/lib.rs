@@ -78,4 +78,4 @@ pub use handshake::{Handshake, Peer};
 pub use layer::{EngineLayer, EngineService};
 pub use middleware::{Exchange, Halt};
 pub use serve::{Serve, serve};
-pub use server::{Closed, Server, WeakServer};
+pub use server::{Closed, Server, ServerFuture, WeakServer};

@@ -151,6 +151,7 @@ where
         tokio::spawn(async move {
             let mut connection = pin!(connection);
             let result = tokio::select! {
+                biased;
                 result = connection.as_mut() => result,
                 _ = drain.changed() => {
                     connection.as_mut().graceful_shutdown();

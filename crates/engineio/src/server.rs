@@ -2,13 +2,14 @@
 
 use std::{
     borrow::Cow,
+    convert::Infallible,
     error::Error,
     fmt,
     future::{Future, poll_fn},
     mem,
     pin::{Pin, pin},
     sync::{Arc, Weak, atomic::Ordering::Relaxed},
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -97,7 +98,7 @@ impl<A: Acceptor> Server<A> {
         };
         let (request, body) = request.into_parts();
         let mut exchange = Exchange::new(request);
-        let mut body = Box::pin(body);
+        let mut body = (!body.is_end_stream()).then(|| Box::pin(body));
         let response = match self.cors(&exchange.request).await {
             Ok(cors) => {
                 self.answer_across_origins(cors, target, &mut exchange, &mut body)
@@ -105,7 +106,7 @@ impl<A: Acceptor> Server<A> {
             }
             Err(kind) => self.refuse(kind, &exchange.request),
         };
-        if !body.is_end_stream() {
+        if let Some(body) = body.filter(|it| !it.is_end_stream()) {
             body::discard(body);
         }
         response
@@ -225,7 +226,7 @@ impl<A: Acceptor> Server<A> {
         cors: Option<Cow<'_, Cors>>,
         target: Target,
         exchange: &mut Exchange,
-        body: &mut Pin<Box<B>>,
+        body: &mut Option<Pin<Box<B>>>,
     ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -254,7 +255,7 @@ impl<A: Acceptor> Server<A> {
     async fn answer<B>(
         &self,
         exchange: &mut Exchange,
-        body: &mut Pin<Box<B>>,
+        body: &mut Option<Pin<Box<B>>>,
     ) -> Result<Response<ResponseBody>, Kind>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -293,13 +294,13 @@ impl<A: Acceptor> Server<A> {
     async fn route<B>(
         &self,
         exchange: &mut Exchange,
-        body: &mut Pin<Box<B>>,
+        body: &mut Option<Pin<Box<B>>>,
     ) -> Result<Response<ResponseBody>, Kind>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let parts = &mut exchange.request;
+        let parts = &exchange.request;
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let unknown = || Kind::UnknownTransport(query.transport_name().map(str::to_owned));
         let transport = query.transport().ok_or_else(unknown)?;
@@ -312,13 +313,35 @@ impl<A: Acceptor> Server<A> {
             return Err(Kind::InvalidOrigin(readable.into_owned()));
         }
         match query.sid() {
-            None => self.open(exchange, transport, &query).await,
+            None => {
+                let (dialect, jsonp) = (self.dialect(&query), query.jsonp());
+                self.open(exchange, transport, dialect, jsonp).await
+            }
             Some(sid) => {
                 let session = self.0.sessions.get(sid);
                 let session = session.ok_or_else(|| Kind::UnknownSid(sid.to_owned()))?;
-                self.resume(parts, body, transport, &query, session).await
+                let version = Dialect::from_query(&query).map(|it| it.version);
+                if let Some(protocol) = query.eio().filter(|_| version != Some(session.version())) {
+                    return Err(Kind::ProtocolMismatch {
+                        protocol: protocol.to_owned(),
+                        previous: session.version(),
+                    });
+                }
+                match transport {
+                    Transport::WebSocket => {
+                        let base64 = query.base64();
+                        self.upgrade(&mut exchange.request, base64, session)
+                    }
+                    Transport::Polling => self.resume(exchange, body, session).await,
+                }
             }
         }
+    }
+
+    fn dialect(&self, query: &Query<'_>) -> Result<Dialect, Kind> {
+        Dialect::from_query(query)
+            .filter(|it| self.0.config.allow_eio3 || *it == Dialect::V4)
+            .ok_or_else(|| Kind::UnsupportedProtocol(query.eio().map(str::to_owned)))
     }
 
     /// A request without a session id opens a session.
@@ -326,7 +349,8 @@ impl<A: Acceptor> Server<A> {
         &self,
         exchange: &mut Exchange,
         transport: Transport,
-        query: &Query,
+        dialect: Result<Dialect, Kind>,
+        jsonp: Option<String>,
     ) -> Result<Response<ResponseBody>, Kind> {
         let parts = &mut exchange.request;
         if parts.method != Method::GET {
@@ -336,9 +360,7 @@ impl<A: Acceptor> Server<A> {
             Transport::WebSocket => Some(WebSocketRequest::read(parts)?),
             Transport::Polling => None,
         };
-        let mut dialect = Dialect::from_query(query)
-            .filter(|it| self.0.config.allow_eio3 || *it == Dialect::V4)
-            .ok_or_else(|| Kind::UnsupportedProtocol(query.eio().map(str::to_owned)))?;
+        let mut dialect = dialect?;
         if upgrade.as_ref().is_some_and(|it| it.key_tells_time) {
             dialect.suspect_twice_encoded_frames();
         }
@@ -361,7 +383,7 @@ impl<A: Acceptor> Server<A> {
             }
         };
         let response = match upgrade {
-            None => self.open_polling(parts, query, handle, handshake).await,
+            None => self.open_polling(parts, jsonp, handle, handshake).await,
             Some(upgrade) => Ok(self.open_websocket(upgrade, handle, handshake)),
         };
         response.map(|mut response| {
@@ -375,19 +397,19 @@ impl<A: Acceptor> Server<A> {
     async fn open_polling(
         &self,
         parts: &Parts,
-        query: &Query,
+        jsonp: Option<String>,
         handle: SessionHandle,
         handshake: Arc<Handshake>,
     ) -> Result<Response<ResponseBody>, Kind> {
-        let sid = handle.sid().clone();
         // In the mailbox before the driver starts: the open packet leaves with this request.
         let (reply, answer) = oneshot::channel();
         let _ = handle.mailbox().push(Item::Poll(reply));
-        let jsonp = query.jsonp().map(String::into_boxed_str);
+        let jsonp = jsonp.map(String::into_boxed_str);
+        let poll = self.poll(parts, handle.clone());
         tokio::spawn(self.driver(handle, handshake, Lane::Polling, jsonp, None));
-        let mut response = self.poll_response(parts, answer, sid.as_str()).await?;
+        let mut response = self.answer_poll(&poll, answer).await?;
         if let Some(cookie) = &self.0.config.cookie {
-            let value = cookie.header_value(sid.as_str());
+            let value = cookie.header_value(poll.session.sid().as_str());
             response.headers_mut().append(header::SET_COOKIE, value);
         }
         Ok(response)
@@ -402,11 +424,13 @@ impl<A: Acceptor> Server<A> {
         let server = self.clone();
         let max_payload = self.0.settings.max_payload;
         let dialect = *handle.dialect();
-        let response = upgrade.response();
+        let (response, on_upgrade) = upgrade.accept();
         tokio::spawn(async move {
             let time = server.0.settings.upgrade_timeout;
             let upgraded = tokio::select! {
-                upgraded = tokio::time::timeout(time, upgrade.on_upgrade) => upgraded.ok(),
+                // Usually it is there by now, and nothing needs to be waited for.
+                biased;
+                upgraded = tokio::time::timeout(time, on_upgrade) => upgraded.ok(),
                 () = server.0.sessions.cut_off() => None,
             };
             match upgraded {
@@ -428,41 +452,57 @@ impl<A: Acceptor> Server<A> {
         response
     }
 
-    /// A request with a session id belongs to that session.
+    /// A polling request with a session id belongs to that session.
     async fn resume<B>(
         &self,
-        parts: &mut Parts,
-        body: &mut Pin<Box<B>>,
-        transport: Transport,
-        query: &Query,
+        exchange: &mut Exchange,
+        body: &mut Option<Pin<Box<B>>>,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let version = Dialect::from_query(query).map(|it| it.version);
-        if let Some(protocol) = query.eio().filter(|_| version != Some(session.version())) {
-            return Err(Kind::ProtocolMismatch {
-                protocol: protocol.to_owned(),
-                previous: session.version(),
-            });
-        }
-        if transport == Transport::WebSocket {
-            return self.upgrade(parts, query, session);
-        }
         if session.transport() != Transport::Polling {
             return Err(POLL_AFTER_UPGRADE);
         }
+        let parts = &mut exchange.request;
         if parts.method == Method::GET {
             let (reply, answer) = oneshot::channel();
             let _ = session.mailbox().push(Item::Poll(reply));
-            self.poll_response(parts, answer, session.sid().as_str())
-                .await
+            let poll = self.poll(parts, session);
+            self.let_go(parts);
+            self.answer_poll(&poll, answer).await
         } else if parts.method == Method::POST {
             self.post(parts, body, session).await
         } else {
             Err(Kind::BadHandshakeMethod(parts.method.to_string()))
+        }
+    }
+
+    /// What the answer to a poll depends on.
+    fn poll(&self, parts: &Parts, session: SessionHandle) -> PollRequest {
+        let compression = self.0.config.http_compression.as_ref();
+        let accept = compression.and_then(|_| parts.headers.get(header::ACCEPT_ENCODING));
+        PollRequest {
+            session,
+            accept: accept.and_then(|it| http::HeaderValue::from_bytes(it.as_bytes()).ok()),
+            old_explorer: response::is_old_internet_explorer(&parts.headers),
+        }
+    }
+
+    /// A poll may wait for long. What it came with are slices of the buffer that it was read into,
+    /// several KiB: nothing of that stays, or a copy if anybody looks at it later.
+    fn let_go(&self, parts: &mut Parts) {
+        let config = &self.0.config;
+        let is_looked_at = config.on_headers.is_some()
+            || config.on_connection_error.is_some()
+            || !matches!(config.cors, CorsChoice::None);
+        if is_looked_at {
+            *parts = detached(parts);
+        } else {
+            parts.headers = HeaderMap::new();
+            parts.uri = http::Uri::default();
         }
     }
 
@@ -471,24 +511,22 @@ impl<A: Acceptor> Server<A> {
     fn upgrade(
         &self,
         parts: &mut Parts,
-        query: &Query,
+        base64_frames: bool,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind> {
         let upgrade = WebSocketRequest::read(parts)?;
         let dialect = Dialect {
-            base64_frames: query.base64(),
+            base64_frames,
             ..*session.dialect()
         };
-        let response = upgrade.response();
+        let (response, on_upgrade) = upgrade.accept();
         let Settings {
             upgrade_timeout,
             max_payload,
             ..
         } = *self.0.settings;
         tokio::spawn(async move {
-            if let Ok(Ok(upgraded)) =
-                tokio::time::timeout(upgrade_timeout, upgrade.on_upgrade).await
-            {
+            if let Ok(Ok(upgraded)) = tokio::time::timeout(upgrade_timeout, on_upgrade).await {
                 let socket = Box::new(WebSocket::new(upgraded, dialect, max_payload));
                 if let Err(Item::Socket(socket)) = session.mailbox().push(Item::Socket(socket)) {
                     close_alone(*socket);
@@ -498,22 +536,21 @@ impl<A: Acceptor> Server<A> {
         Ok(response)
     }
 
-    async fn poll_response(
+    async fn answer_poll(
         &self,
-        parts: &Parts,
+        poll: &PollRequest,
         answer: oneshot::Receiver<PollReply>,
-        sid: &str,
     ) -> Result<Response<ResponseBody>, Kind> {
         match answer.await {
             Ok(PollReply::Body { mut body, compress }) => {
-                let accept = parts.headers.get(header::ACCEPT_ENCODING);
                 let compression = self.0.config.http_compression.as_ref();
                 let compression = compression.filter(|_| compress);
                 let mut encoding = None;
                 if let Some(compression) = compression {
+                    let accept = poll.accept.as_ref();
                     (body.bytes, encoding) = compressed(compression, body.bytes, accept).await;
                 }
-                let mut response = response::poll(body, &parts.headers);
+                let mut response = response::poll(body, poll.old_explorer);
                 if let Some(encoding) = encoding {
                     let value = http::HeaderValue::from_static(encoding);
                     response
@@ -524,14 +561,14 @@ impl<A: Acceptor> Server<A> {
             }
             Ok(PollReply::Refused(Violation::TransportMismatch)) => Err(POLL_AFTER_UPGRADE),
             Ok(PollReply::Refused(_)) => Ok(response::empty(StatusCode::BAD_REQUEST)),
-            Err(_) => Err(Kind::UnknownSid(sid.to_owned())),
+            Err(_) => Err(Kind::UnknownSid(poll.session.sid().to_string())),
         }
     }
 
     async fn post<B>(
         &self,
         parts: &Parts,
-        body: &mut Pin<Box<B>>,
+        body: &mut Option<Pin<Box<B>>>,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind>
     where
@@ -549,7 +586,11 @@ impl<A: Acceptor> Server<A> {
             return Ok(response::empty(StatusCode::PAYLOAD_TOO_LARGE));
         }
         let framing = framing(&parts.headers);
-        let read = match posting.read(body, limit).await {
+        let read = match body {
+            Some(body) => posting.read(body, limit).await,
+            None => Ok(Bytes::new()),
+        };
+        let read = match read {
             Ok(read) => read,
             Err(ReadError::TooLarge) => {
                 posting.finish();
@@ -568,7 +609,10 @@ impl<A: Acceptor> Server<A> {
         let answer = answer.await;
         posting.finish();
         match answer {
-            Ok(Ok(())) => Ok(response::posted(&parts.headers)),
+            Ok(Ok(())) => {
+                let old_explorer = response::is_old_internet_explorer(&parts.headers);
+                Ok(response::posted(old_explorer))
+            }
             Ok(Err(Violation::TransportMismatch)) => Err(POLL_AFTER_UPGRADE),
             Ok(Err(_)) => Ok(response::empty(StatusCode::BAD_REQUEST)),
             Err(_) => Err(Kind::UnknownSid(session.sid().to_string())),
@@ -741,9 +785,34 @@ const CUT_TIME: Duration = Duration::from_secs(1);
 /// arrives together with the 101 would be lost on them.
 const SETTLING_TIME: Duration = Duration::from_millis(2);
 
+/// What is kept of a poll while it waits.
+struct PollRequest {
+    session: SessionHandle,
+    /// If answers are compressed: its `Accept-Encoding`.
+    accept: Option<http::HeaderValue>,
+    old_explorer: bool,
+}
+
+/// A copy that shares nothing with the original but what the application put there.
+fn detached(parts: &Parts) -> Parts {
+    let (mut copy, ()) = Request::new(()).into_parts();
+    copy.method = parts.method.clone();
+    copy.version = parts.version;
+    copy.extensions = parts.extensions.clone();
+    copy.uri = parts.uri.to_string().parse().unwrap_or_default();
+    for (name, value) in &parts.headers {
+        let name = http::HeaderName::from_bytes(name.as_str().as_bytes());
+        let value = http::HeaderValue::from_bytes(value.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            copy.headers.append(name, value);
+        }
+    }
+    copy
+}
+
 /// A request that asks for a WebSocket in the way of RFC 6455, section 4.2.1.
 struct WebSocketRequest {
-    accept: String,
+    accept: http::HeaderValue,
     /// The key is `13-<milliseconds>` and not random: the client runs in Node.js and is a 1.x.
     key_tells_time: bool,
     subprotocol: Option<http::HeaderValue>,
@@ -781,8 +850,10 @@ impl WebSocketRequest {
             let mut names = list.to_str().ok()?.split(',').map(str::trim);
             names.find(|name| !name.is_empty())?.parse().ok()
         };
+        let accept = websocket::accept_key(key.as_bytes());
         Ok(Self {
-            accept: websocket::accept_key(key.as_bytes()),
+            accept: http::HeaderValue::try_from(accept)
+                .map_err(|_| Kind::TransportHandshake("Sec-WebSocket-Key"))?,
             // "13-" in base64
             key_tells_time: key.as_bytes().starts_with(b"MTMt"),
             subprotocol: offered.and_then(names),
@@ -790,8 +861,10 @@ impl WebSocketRequest {
         })
     }
 
-    fn response(&self) -> Response<ResponseBody> {
-        response::switching_protocols(&self.accept, self.subprotocol.as_ref())
+    /// The answer, and what comes of it.
+    fn accept(self) -> (Response<ResponseBody>, OnUpgrade) {
+        let response = response::switching_protocols(self.accept, self.subprotocol);
+        (response, self.on_upgrade)
     }
 }
 
@@ -841,8 +914,7 @@ impl Posting {
     /// Reads the body, but not longer than the session lives.
     async fn read<B>(&self, body: B, limit: usize) -> Result<Bytes, ReadError>
     where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        B: Body<Data = Bytes> + Unpin,
     {
         let mut reading = pin!(body::read(body, limit));
         // A small body has come with the head of the request, and nobody needs to wait.
@@ -891,8 +963,50 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
     headers.get_all(name).iter().any(has)
 }
 
-type ServerFuture =
-    Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, std::convert::Infallible>> + Send>>;
+/// The future of a [`Server`] as a service.
+pub struct ServerFuture {
+    answer: Option<Response<ResponseBody>>,
+    waiting: Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>,
+}
+
+impl ServerFuture {
+    /// hyper reads on before it polls what a service returns, and would have to take another 8 KiB
+    /// for that as long as the head of this request is in use. So whatever can be done without
+    /// waiting is done here. A body is read by hyper in between.
+    fn new<A, B>(server: Server<A>, request: Request<B>) -> Self
+    where
+        A: Acceptor,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let has_body = !request.body().is_end_stream();
+        let mut waiting = Box::pin(async move { server.handle(request).await });
+        let mut answer = None;
+        // Whatever is not ready is polled again, with a waker.
+        let mut cx = Context::from_waker(Waker::noop());
+        if !has_body && let Poll::Ready(ready) = waiting.as_mut().poll(&mut cx) {
+            answer = Some(ready);
+        }
+        Self { answer, waiting }
+    }
+}
+
+impl Future for ServerFuture {
+    type Output = Result<Response<ResponseBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.answer.take() {
+            Some(answer) => Poll::Ready(Ok(answer)),
+            None => self.waiting.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+impl fmt::Debug for ServerFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerFuture")
+    }
+}
 
 impl<A, B> hyper::service::Service<Request<B>> for Server<A>
 where
@@ -901,12 +1015,11 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Response = Response<ResponseBody>;
-    type Error = std::convert::Infallible;
+    type Error = Infallible;
     type Future = ServerFuture;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        let server = self.clone();
-        Box::pin(async move { Ok(server.handle(request).await) })
+        ServerFuture::new(self.clone(), request)
     }
 }
 
@@ -917,10 +1030,10 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Response = Response<ResponseBody>;
-    type Error = std::convert::Infallible;
+    type Error = Infallible;
     type Future = ServerFuture;
 
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 

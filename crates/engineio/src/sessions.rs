@@ -20,6 +20,8 @@ use crate::SessionHandle;
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     by_sid: DashMap<Sid, SessionHandle>,
+    /// As many as are in the table; to ask it would mean to lock each of its shards.
+    len: AtomicUsize,
     /// Sessions that nobody finds any more, but whose last bytes are still on their way or whose
     /// connection still has something in flight.
     leaving: AtomicUsize,
@@ -38,8 +40,11 @@ impl Sessions {
 
         match self.by_sid.entry(handle.sid().clone()) {
             Entry::Occupied(_) => return false,
-            Entry::Vacant(entry) => entry.insert(handle.clone()),
-        };
+            Entry::Vacant(entry) => {
+                self.len.fetch_add(1, Ordering::SeqCst);
+                entry.insert(handle.clone());
+            }
+        }
         // Looked at after the insertion: either this sees the flag, or closing sees the session.
         if self.is_closing() {
             self.remove(&handle);
@@ -54,8 +59,16 @@ impl Sessions {
 
     /// Removes a session. Another one that has its id by now stays.
     pub(crate) fn remove(&self, handle: &SessionHandle) {
-        self.by_sid
-            .remove_if(handle.sid(), |_, found| found.is(handle));
+        let is_it = |_: &Sid, found: &mut SessionHandle| {
+            let is_it = found.is(handle);
+            if is_it {
+                self.len.fetch_sub(1, Ordering::SeqCst);
+            }
+            is_it
+        };
+        if self.by_sid.remove_if_mut(handle.sid(), is_it).is_some() {
+            self.shrink();
+        }
         self.tell_if_empty();
     }
 
@@ -65,7 +78,7 @@ impl Sessions {
         self.leaving.fetch_add(1, Ordering::SeqCst);
         self.remove(handle);
         Departure {
-            cut: Box::pin(self.cutting.clone().notified_owned()),
+            cut: None,
             sessions: self.clone(),
         }
     }
@@ -83,7 +96,17 @@ impl Sessions {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.by_sid.len()
+        self.len.load(Ordering::SeqCst)
+    }
+
+    /// Gives back the memory of the table when most have left. It is looked at whenever half of them
+    /// have, so that nobody pays for it who comes and goes.
+    fn shrink(&self) {
+        let len = self.len();
+        let halved = len == 0 || len.is_power_of_two();
+        if halved && self.by_sid.capacity() > SHRINK_ABOVE + 8 * len {
+            self.by_sid.shrink_to_fit();
+        }
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -101,7 +124,7 @@ impl Sessions {
     pub(crate) fn cut(&self) -> Vec<SessionHandle> {
         let _ = self
             .cut
-            .set(self.by_sid.len() + self.leaving.load(Ordering::SeqCst));
+            .set(self.len() + self.leaving.load(Ordering::SeqCst));
         self.cutting.notify_waiters();
         self.all()
     }
@@ -144,7 +167,7 @@ impl Sessions {
     }
 
     fn is_empty(&self) -> bool {
-        self.by_sid.is_empty() && self.leaving.load(Ordering::SeqCst) == 0
+        self.len() == 0 && self.leaving.load(Ordering::SeqCst) == 0
     }
 
     fn tell_if_empty(&self) {
@@ -158,17 +181,21 @@ impl Sessions {
 #[derive(Debug)]
 pub(crate) struct Departure {
     sessions: Arc<Sessions>,
-    cut: Pin<Box<OwnedNotified>>,
+    /// Once it waits. Few do: a connection usually has nothing in flight when its session ends.
+    cut: Option<Pin<Box<OwnedNotified>>>,
 }
 
 impl Departure {
     /// Whether the session must be gone now, whatever it still waits for. If not yet, the task is
     /// woken then.
     pub(crate) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.sessions.is_cut() {
+        let Self { sessions, cut } = self;
+        let cut = cut.get_or_insert_with(|| Box::pin(sessions.cutting.clone().notified_owned()));
+        // Looked at after the waiting has begun, so that neither misses the other.
+        if sessions.is_cut() {
             return Poll::Ready(());
         }
-        self.cut.as_mut().poll(cx)
+        cut.as_mut().poll(cx)
     }
 }
 
@@ -176,5 +203,41 @@ impl Drop for Departure {
     fn drop(&mut self) {
         self.sessions.leaving.fetch_sub(1, Ordering::SeqCst);
         self.sessions.tell_if_empty();
+    }
+}
+
+/// A table with room for so many more than there are keeps its memory.
+const SHRINK_ABOVE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use engineio_proto::Version;
+
+    use super::*;
+
+    #[test]
+    fn memory_comes_back_and_the_count_is_right() {
+        let sessions = Sessions::default();
+        let handle = |id: usize| SessionHandle::detached(Sid::from(&*id.to_string()), Version::V4);
+        let handles: Vec<_> = (0..20_000).map(handle).collect();
+        for handle in &handles {
+            assert!(sessions.insert(handle.clone()));
+        }
+        assert!(!sessions.insert(handle(0)));
+        assert_eq!(sessions.len(), 20_000);
+        // the same id, but another session
+        sessions.remove(&handle(0));
+        assert_eq!(sessions.len(), 20_000);
+        for handle in &handles[10..] {
+            sessions.remove(handle);
+            sessions.remove(handle);
+        }
+        assert_eq!((sessions.len(), sessions.by_sid.len()), (10, 10));
+        assert!(sessions.by_sid.capacity() <= SHRINK_ABOVE + 200);
+        assert!(sessions.get("9").is_some());
+        for handle in &handles[..10] {
+            sessions.remove(handle);
+        }
+        assert!(sessions.is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::{
     hash::BuildHasherDefault,
     sync::{
         PoisonError, RwLock, RwLockWriteGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -39,6 +39,8 @@ use crate::{
 /// observer (a queue); never back.
 pub struct Registry<M> {
     members: DashMap<Room, Member<M>>,
+    /// As many as are in `members`; to ask that would mean to lock each of its shards.
+    len: AtomicUsize,
     rooms: DashMap<Room, Group<M>>,
     /// Everybody once more, for broadcasts without a room: walking a `DashMap` costs two atomic
     /// operations for each entry, walking these costs none.
@@ -96,6 +98,7 @@ impl<M: Clone> Registry<M> {
     pub fn new() -> Self {
         Self {
             members: DashMap::with_shard_amount(SHARDS),
+            len: AtomicUsize::new(0),
             rooms: DashMap::with_shard_amount(SHARDS),
             everybody: (0..SHARDS).map(|_| RwLock::default()).collect(),
             next_key: AtomicU64::new(0),
@@ -123,6 +126,7 @@ impl<M: Clone> Registry<M> {
             return false;
         };
         let key = Key(self.next_key.fetch_add(1, Ordering::Relaxed));
+        self.len.fetch_add(1, Ordering::Relaxed);
         let entry = vacant.insert(Member {
             key,
             in_own_room: true,
@@ -144,9 +148,11 @@ impl<M: Clone> Registry<M> {
                 self.leave_room(&room, id, member.key);
             }
             self.everybody(member.key).remove(member.key);
+            self.len.fetch_sub(1, Ordering::Relaxed);
             true
         };
         let (_, member) = self.members.remove_if_mut(id, leave_all)?;
+        self.shrink();
         Some(member.member)
     }
 
@@ -247,12 +253,12 @@ impl<M: Clone> Registry<M> {
 
     /// How many members there are.
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.len.load(Ordering::Relaxed)
     }
 
     /// Whether there is no member.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.len() == 0
     }
 
     /// The names of the rooms, without those that members have of their own.
@@ -295,6 +301,21 @@ impl<M: Clone> Registry<M> {
             });
         }
         keys
+    }
+
+    /// Gives back the memory of the tables when most members have left. They are looked at whenever
+    /// half of them have, so that nobody pays for it who comes and goes.
+    fn shrink(&self) {
+        let len = self.len();
+        if len != 0 && !len.is_power_of_two() {
+            return;
+        }
+        if self.members.capacity() > SHRINK_ABOVE + 8 * len {
+            self.members.shrink_to_fit();
+        }
+        if self.rooms.capacity() > SHRINK_ABOVE + 8 * self.rooms.len() {
+            self.rooms.shrink_to_fit();
+        }
     }
 
     fn leave_room(&self, room: &Room, id: &Room, key: Key) {
@@ -416,6 +437,9 @@ impl Keys {
 /// Enough that a broadcast to one large room rarely meets a join, few enough that a namespace
 /// without members stays small.
 const SHARDS: usize = 16;
+
+/// Tables with room for so many more than there are keep their memory.
+const SHRINK_ABOVE: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -873,7 +873,7 @@ pub(crate) fn check_emit(event: &str) -> Result<(), EmitError> {
 fn new_id(session: &SessionHandle, namespace: &str) -> Room {
     let sid = session.sid();
     match session.version() {
-        Version::V4 => random_id().as_str().into(),
+        Version::V4 => random_id().into(),
         Version::V3 if namespace == "/" => sid.as_str().into(),
         Version::V3 => format!("{namespace}#{sid}").into(),
     }

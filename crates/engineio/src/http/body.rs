@@ -1,11 +1,11 @@
 //! Reading a request's body, up to a limit.
 
-use std::{error::Error, pin::Pin, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 
 /// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,17 +24,37 @@ pub(crate) fn declares_too_much(headers: &HeaderMap, limit: usize) -> bool {
         .is_some_and(|length| length > limit as u64)
 }
 
-/// Reads the whole body; never holds more than `limit` bytes and one chunk.
-pub(crate) async fn read<B>(body: B, limit: usize) -> Result<Bytes, ReadError>
+/// Reads the whole body; never holds more than `limit` bytes and one chunk. A body in one piece is
+/// not copied.
+pub(crate) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, ReadError>
 where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Unpin,
 {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ReadError::TooLarge),
-        Err(_) => Err(ReadError::Aborted),
+    let mut first = Bytes::new();
+    let mut whole = Vec::new();
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
+        let Ok(data) = frame.map_err(|_| ReadError::Aborted)?.into_data() else {
+            continue; // trailers
+        };
+        if data.len() > limit - first.len().max(whole.len()) {
+            return Err(ReadError::TooLarge);
+        }
+        if first.is_empty() {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.extend_from_slice(&first);
+        }
+        whole.extend_from_slice(&data);
     }
+    Ok(if whole.is_empty() {
+        first
+    } else {
+        whole.into()
+    })
 }
 
 /// Takes and forgets what is left of a body that was refused: hyper closes a connection with an

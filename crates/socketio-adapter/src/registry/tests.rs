@@ -292,3 +292,22 @@ fn threads_that_change_one_room_are_told_of_in_its_order() {
     }
     assert!(rooms.is_empty(), "{rooms:?}");
 }
+
+#[test]
+fn memory_comes_back() {
+    let registry = Registry::new();
+    for id in 0..20_000 {
+        let id: Room = id.to_string().into();
+        assert!(registry.insert(id.clone(), ()));
+        registry.join(&id, [format!("room {id}").into()]);
+    }
+    assert_eq!(registry.len(), 20_000);
+    for id in 10..20_000 {
+        assert!(registry.remove(&id.to_string()).is_some());
+        assert!(registry.remove(&id.to_string()).is_none());
+    }
+    assert_eq!((registry.len(), registry.members.len()), (10, 10));
+    for capacity in [registry.members.capacity(), registry.rooms.capacity()] {
+        assert!(capacity <= SHRINK_ABOVE + 400, "{capacity}");
+    }
+}
