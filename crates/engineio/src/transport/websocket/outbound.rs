@@ -13,8 +13,6 @@ use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 use tokio_tungstenite::tungstenite::protocol::frame::{FrameHeader, coding::OpCode};
 
-use crate::transport::io::Io;
-
 /// Frames that were written and that the kernel has not taken yet. While there are none it holds no
 /// memory.
 ///
@@ -74,7 +72,11 @@ impl Outbound {
     }
 
     /// Hands everything to the kernel.
-    pub(super) fn poll_flush(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(
+        &mut self,
+        io: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.len > 0 {
             self.flushing = true;
             let written = if self.shared.is_empty() {
@@ -143,3 +145,106 @@ const SHARED_FROM: usize = 8 * 1024;
 
 /// How many slices are written at once.
 const AT_ONCE: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use tokio_tungstenite::tungstenite::protocol::frame::{Frame, coding::Data};
+
+    use super::*;
+
+    /// Takes so many bytes at each call, and sometimes none.
+    struct Slow {
+        takes: Vec<usize>,
+        calls: usize,
+        vectored: bool,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let take = self.takes[self.calls % self.takes.len()];
+            self.calls += 1;
+            if take == 0 {
+                return Poll::Pending;
+            }
+            let take = take.min(bytes.len());
+            self.taken.extend_from_slice(&bytes[..take]);
+            Poll::Ready(Ok(take))
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let all: Vec<u8> = slices.iter().flat_map(|it| it.iter().copied()).collect();
+            let first = slices.iter().find(|it| !it.is_empty());
+            let vectored = self.vectored;
+            self.poll_write(
+                cx,
+                if vectored {
+                    &all
+                } else {
+                    first.map_or(&[], |it| it)
+                },
+            )
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    const SIZES: [usize; 8] = [0, 1, 125, 126, 5000, SHARED_FROM, 30_000, 70_000];
+
+    proptest! {
+        #[test]
+        fn frames_leave_whole_and_in_order_however_slow_the_kernel(
+            turns in vec(vec(prop::sample::select(&SIZES[..]), 0..8), 1..8),
+            takes in vec(0..40_000_usize, 1..6),
+            vectored: bool,
+        ) {
+            let takes = [takes, vec![7000]].concat();
+            let mut slow = Slow { takes, calls: 0, vectored, taken: Vec::new() };
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut outbound = Outbound::default();
+            let mut expected = Vec::new();
+            for (turn, sizes) in turns.iter().enumerate() {
+                for &size in sizes {
+                    let payload = Bytes::from(vec![turn as u8; size]);
+                    let opcode = OpCode::Data(Data::Binary);
+                    let frame = Frame::message(payload.clone(), opcode, true);
+                    frame.format(&mut expected).expect("a vector takes all");
+                    outbound.push(opcode, &payload);
+                }
+                let _ = outbound.poll_flush(&mut slow, &mut cx);
+                prop_assert_eq!(outbound.len(), expected.len() - slow.taken.len());
+            }
+            for _ in 0..10_000 {
+                if outbound.poll_flush(&mut slow, &mut cx).is_ready() {
+                    break;
+                }
+            }
+            prop_assert!(outbound.is_empty());
+            prop_assert!(slow.taken == expected);
+            prop_assert_eq!((outbound.copied.capacity(), outbound.shared.capacity()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_large_payload_is_not_copied() {
+        let payload = Bytes::from(vec![1; SHARED_FROM]);
+        let mut outbound = Outbound::default();
+        outbound.push(OpCode::Data(Data::Binary), &payload);
+        assert_eq!(outbound.shared[0].as_ptr(), payload.as_ptr());
+    }
+}
