@@ -35,12 +35,12 @@ pub(crate) fn decode(text: Str, limits: &Limits) -> Result<(Packet, usize), Deco
     };
     let kind = match kind {
         b'0' => PacketKind::Connect {
-            auth: optional(&text, rest, &['{'])?,
+            auth: optional(&text, rest, b"{")?,
         },
         b'1' if rest.is_empty() => PacketKind::Disconnect,
         b'1' => return Err(DecodeError::InvalidPayload),
         b'4' => PacketKind::ConnectError {
-            data: optional(&text, rest, &['{', '"'])?,
+            data: optional(&text, rest, b"{\"")?,
         },
         b'2' | b'5' => {
             let (id, payload) = split_id(rest)?;
@@ -107,7 +107,7 @@ fn split_digits(text: &str) -> (&str, &str) {
 }
 
 /// A payload that may be absent, and starts with one of these characters if it is not.
-fn optional(text: &Str, payload: &str, starts: &[char]) -> Result<Option<Str>, DecodeError> {
+fn optional(text: &Str, payload: &str, starts: &[u8]) -> Result<Option<Str>, DecodeError> {
     if payload.is_empty() {
         return Ok(None);
     }
@@ -118,7 +118,7 @@ fn optional(text: &Str, payload: &str, starts: &[char]) -> Result<Option<Str>, D
 /// The array that a text ends with, its placeholders checked and in the usual form. The text is
 /// kept as it came, header included, unless that is not the form.
 pub(crate) fn array(text: Str, start: usize, attachments: usize) -> Result<Args, DecodeError> {
-    let payload = validate(&text[start..], &['['])?;
+    let payload = validate(&text[start..], b"[")?;
     if attachments > 0 {
         let normalised = placeholder::normalise(payload, attachments);
         let normalised = normalised.map_err(|_| DecodeError::IllegalPlaceholder)?;
@@ -134,8 +134,9 @@ pub(crate) fn array(text: Str, start: usize, attachments: usize) -> Result<Args,
 }
 
 /// A whole and valid JSON text, however deep, that starts with one of these characters.
-fn validate<'a>(payload: &'a str, starts: &[char]) -> Result<&'a str, DecodeError> {
-    if payload.starts_with(starts) && validate::is_json(payload) {
+fn validate<'a>(payload: &'a str, starts: &[u8]) -> Result<&'a str, DecodeError> {
+    let first = payload.as_bytes().first();
+    if first.is_some_and(|it| starts.contains(it)) && validate::is_json(payload) {
         Ok(json::trim(payload))
     } else {
         Err(DecodeError::InvalidPayload)

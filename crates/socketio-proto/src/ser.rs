@@ -265,7 +265,6 @@ impl<'out, 'json> ser::Serializer for Top<'out, 'json> {
         serialize_f32(value: f32) -> ();
         serialize_f64(value: f64) -> ();
         serialize_char(value: char) -> ();
-        serialize_str(value: &str) -> ();
         serialize_bytes(value: &[u8]) -> ();
         serialize_none() -> ();
         serialize_unit_variant(name: &'static str, index: u32, variant: &'static str) -> ();
@@ -278,6 +277,16 @@ impl<'out, 'json> ser::Serializer for Top<'out, 'json> {
         serialize_struct_variant(
             name: &'static str, index: u32, variant: &'static str, len: usize
         ) -> Self::SerializeStructVariant;
+    }
+
+    /// Most text needs no escapes, and is found to by larger steps than serde_json's.
+    fn serialize_str(self, value: &str) -> Result<()> {
+        if self.out.neutral || json::plain_len(value.as_bytes()) < value.len() {
+            return self.one().serialize_str(value);
+        }
+        self.out.separate();
+        json::push_string(&mut self.out.text, value);
+        Ok(())
     }
 
     fn serialize_unit(self) -> Result<()> {

@@ -7,13 +7,12 @@ use crate::json::{plain_len, skip_blanks};
 /// Whether a text is one JSON value, maybe with blanks around it.
 pub(crate) fn is_json(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let end = value_end(bytes, skip_blanks(bytes, 0));
+    let end = value_end(bytes, skip_blanks(bytes, 0), Open::default());
     end.is_some_and(|end| skip_blanks(bytes, end) == bytes.len())
 }
 
-/// The index after the value that starts at this one, if it is valid.
-fn value_end(bytes: &[u8], mut at: usize) -> Option<usize> {
-    let mut open = Open::default();
+/// The index after the value that starts at this one, and after all that is open around it.
+fn value_end(bytes: &[u8], mut at: usize, mut open: Open) -> Option<usize> {
     loop {
         at = match bytes.get(at)? {
             b'"' => string_end(bytes, at + 1)?,

@@ -244,28 +244,31 @@ impl Client {
                 in_flight.start(Work::Event(task), cx);
             }
         }
-        match handler::passage(handlers, own, event) {
-            Ok(event) => self.passed(at, Some(event), cx),
-            Err((passage, socket)) => match in_flight.start(Work::Pass(passage, socket), cx) {
-                Some(Done::Pass(_, event)) => self.passed(at, event, cx),
-                // What the client sends next waits.
-                _ => slot.starting += 1,
-            },
+        if !handler::has_packet_middlewares(handlers, own.as_deref()) {
+            return self.run_event(at, &event, cx);
+        }
+        let socket = event.socket().clone();
+        let passage = handler::passage(handlers.clone(), own, event);
+        match in_flight.start(Work::Pass(passage, socket), cx) {
+            Some(Done::Pass(_, event)) => self.passed(at, event, cx),
+            // What the client sends next waits.
+            _ => slot.starting += 1,
         }
     }
 
     /// An event has been through the packet middlewares, if they let it through.
     fn passed(&mut self, at: usize, event: Option<Event>, cx: &mut Context<'_>) {
-        // As with events that have waited: not if the server has disconnected the socket. Whoever
-        // looked at this one may have done so.
-        if let Some(event) = event
-            && !event.socket().is_kicked()
-        {
+        if let Some(event) = event {
             self.run_event(at, &event, cx);
         }
     }
 
     fn run_event(&mut self, at: usize, event: &Event, cx: &mut Context<'_>) {
+        // As with events that have waited: not if the server has disconnected the socket. Whoever
+        // looked at this one may have done so.
+        if event.socket().is_kicked() {
+            return;
+        }
         let Self {
             slots, in_flight, ..
         } = self;

@@ -25,7 +25,7 @@ pub use self::{
     table::HandlerId,
 };
 pub(crate) use self::{
-    packet::{PacketMiddleware, Passage, erase_packet_middleware, passage},
+    packet::{PacketMiddleware, Passage, erase_packet_middleware, has_packet_middlewares, passage},
     table::{EventHandler, Handlers, Listeners},
 };
 pub use crate::typed::{IntoAck, Typed, TypedParams};

@@ -10,7 +10,7 @@ use std::{
 use futures_util::FutureExt as _;
 
 use super::{Event, Handler, Handlers, Listeners, guarded, waiting};
-use crate::{Socket, error::BoxError};
+use crate::error::BoxError;
 
 /// What a [packet middleware](crate::Namespace::packet_middleware) can return.
 ///
@@ -100,25 +100,23 @@ where
     })
 }
 
-/// What an event of a socket has to pass; the event itself if there is no middleware.
-pub(crate) fn passage(
-    handlers: &Arc<Handlers>,
-    own: Option<Arc<Listeners>>,
-    event: Event,
-) -> Result<Event, (Passage, Socket)> {
+/// Whether events of a socket have to pass any.
+pub(crate) fn has_packet_middlewares(handlers: &Handlers, own: Option<&Listeners>) -> bool {
     let has_any = |listeners: &Listeners| listeners.packet_middlewares.len() > 0;
-    let own = own.filter(|own| has_any(own));
-    if own.is_none() && !has_any(&handlers.listeners) {
-        return Ok(event);
-    }
-    let (handlers, socket) = (handlers.clone(), event.answer.socket.clone());
-    let passage = async move {
+    has_any(&handlers.listeners) || own.is_some_and(has_any)
+}
+
+/// What an event of a socket has to pass.
+pub(crate) fn passage(
+    handlers: Arc<Handlers>,
+    own: Option<Arc<Listeners>>,
+    mut event: Event,
+) -> Passage {
+    Box::pin(async move {
         let own = own.iter().flat_map(|own| own.packet_middlewares.iter());
-        let mut event = event;
         for middleware in handlers.listeners.packet_middlewares.iter().chain(own) {
             event = middleware(event).await?;
         }
         Some(event)
-    };
-    Err((Box::pin(passage), socket))
+    })
 }
