@@ -89,7 +89,7 @@ impl Inbound {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if !self.buffer.is_empty() {
-            let missing = self.missing();
+            let missing = self.missing(&self.buffer);
             self.buffer.reserve(missing);
             return pin!(io.read_buf(&mut self.buffer)).poll(cx);
         }
@@ -99,7 +99,10 @@ impl Inbound {
         bytes.resize(READ_SIZE, 0);
         let mut read = ReadBuf::new(&mut bytes);
         let result = Pin::new(io).poll_read(cx, &mut read);
-        self.buffer = read.filled().into();
+        let read = read.filled();
+        if !read.is_empty() {
+            self.buffer = copy(read, read.len() + self.missing(read));
+        }
         SCRATCH.set(bytes);
         ready!(result)?;
         Poll::Ready(Ok(self.buffer.len()))
@@ -107,18 +110,20 @@ impl Inbound {
 
     /// Takes a whole frame from the buffer, its payload unmasked.
     fn next_frame(&mut self) -> Result<Option<(FrameHeader, BytesMut)>, Violation> {
-        let Some((header, start, len)) = self.header()? else {
+        let Some((header, start, len)) = self.header(&self.buffer)? else {
             return Ok(None);
         };
         let end = start + len;
         if self.buffer.len() < end {
             return Ok(None);
         }
-        let mut payload = if self.buffer.len() == end {
-            mem::take(&mut self.buffer)
-        } else {
-            self.buffer.split_to(end)
-        };
+        let mut payload = self.buffer.split_to(end);
+        if self.buffer.is_empty() {
+            let rest = mem::take(&mut self.buffer);
+            if end <= READ_SIZE {
+                SPARE.set(rest);
+            }
+        }
         payload.advance(start);
         unmask(&mut payload, header.mask.unwrap_or_default());
         Ok(Some((header, payload)))
@@ -126,11 +131,11 @@ impl Inbound {
 
     /// The header at the front of the buffer, its length and that of the payload. What breaks a rule
     /// by its header alone need not come as a whole.
-    fn header(&self) -> Result<Option<(FrameHeader, usize, usize)>, Violation> {
-        if self.buffer.len() < MIN_HEADER {
+    fn header(&self, bytes: &[u8]) -> Result<Option<(FrameHeader, usize, usize)>, Violation> {
+        if bytes.len() < MIN_HEADER {
             return Ok(None);
         }
-        let mut cursor = Cursor::new(&self.buffer);
+        let mut cursor = Cursor::new(bytes);
         let header = FrameHeader::parse(&mut cursor).map_err(|_| Violation::InvalidFrame)?;
         let Some((header, len)) = header else {
             return Ok(None);
@@ -157,13 +162,13 @@ impl Inbound {
         Ok(Some((header, start, len)))
     }
 
-    /// How many bytes to read for the frame at the front. One that says that it is large is
-    /// believed as far as it has come.
-    fn missing(&self) -> usize {
-        match self.header() {
+    /// How many bytes there must be room for beside these, so that the frame at the front comes to its
+    /// end. One that says that it is large is believed as far as it has come, or a little further.
+    fn missing(&self, bytes: &[u8]) -> usize {
+        match self.header(bytes) {
             Ok(Some((_, start, len))) => {
-                let missing = (start + len).saturating_sub(self.buffer.len());
-                missing.min(self.buffer.len().max(READ_SIZE))
+                let missing = (start + len).saturating_sub(bytes.len());
+                missing.min(BELIEF * bytes.len())
             }
             _ => MAX_HEADER,
         }
@@ -238,13 +243,37 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
     }
 }
 
+/// A copy in a buffer that may be the last one again, if nobody has kept a message of that: most
+/// messages are gone when the next one comes. It is hardly larger than it must be, as whoever keeps a
+/// message keeps all of it.
+///
+/// There is room for so many bytes in it.
+fn copy(bytes: &[u8], room: usize) -> BytesMut {
+    let mut spare = SPARE.take();
+    let most = room.next_power_of_two().max(MIN_COPY);
+    if !spare.try_reclaim(room) || spare.capacity() > most {
+        spare = BytesMut::with_capacity(if room > READ_SIZE { room } else { most });
+    }
+    spare.extend_from_slice(bytes);
+    spare
+}
+
 /// As many bytes as are unmasked in one instruction, or some.
 const WIDTH: usize = 32;
 
 thread_local! {
     /// Where the connections of a thread read to.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+
+    /// What the last messages of this thread were copied to.
+    static SPARE: Cell<BytesMut> = Cell::default();
 }
+
+/// So large is a copy of what has come at the least.
+const MIN_COPY: usize = 256;
+
+/// How many times as much as has come of a large message there may be room for.
+const BELIEF: usize = 3;
 
 /// How much is read at once. Of a larger message so much is copied, and the rest is read to its
 /// place.
