@@ -225,6 +225,8 @@ const PLAIN_MARK: &str = "\"_placeholder\"";
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn normalised(json: &str, attachments: usize) -> Option<String> {
@@ -289,6 +291,35 @@ mod tests {
             shift(json, 3),
             r#"{"_placeholder":true,"num":3},{"num":0},{"_placeholder":true,"num":12}"#
         );
+    }
+
+    proptest! {
+        /// A quick look may miss that all is as it should be, and must not say so when it is not.
+        #[test]
+        fn a_quick_look_is_right(parts in prop::collection::vec(prop::sample::select(vec![
+            r#"{"_placeholder":true,"num":0}"#,
+            r#"{"_placeholder":true,"num":1}"#,
+            r#"{"_placeholder":true,"num":2}"#,
+            r#"{"_placeholder":true,"num":1e0}"#,
+            r#"{"_placeholder":true,"num":0,"num":7}"#,
+            r#"{ "_placeholder":true,"num":0}"#,
+            r#"{"num":0,"_placeholder":true}"#,
+            r#"{"num":1,"a":{"_placeholder":true,"num":0},"_placeholder":true}"#,
+            r#"{"\u005fplaceholder":true,"num":9}"#,
+            r#"{"_placeholder":false,"num":9}"#,
+            r#"{"é_placeholder":true,"num":9}"#,
+            r#"{"a":"é","b":{"_placeholder":true,"num":0}}"#,
+            r#""_placeholder""#,
+            r#""{\"_placeholder\":true,\"num\":9}""#,
+            r#""\\""#,
+            " 1\n",
+        ]), 0..5)) {
+            let json = format!("[{}]", parts.join(","));
+            if all_are_usual(&json, 2) {
+                let found = find(&json, 2).map_err(|_| TestCaseError::fail("illegal"))?;
+                prop_assert!(found.iter().all(|it| it.is_usual(&json)));
+            }
+        }
     }
 
     #[test]

@@ -695,7 +695,14 @@ impl<A: ToArgs + ?Sized, T: Serialize + ?Sized> ToArgs for Followed<'_, A, T> {
         self.0.write_args(out)?;
         out.push(self.1)
     }
+
+    fn size_hint(&self) -> usize {
+        self.0.size_hint() + OFFSET_SIZE
+    }
 }
+
+/// Bytes that what follows usually fits into.
+const OFFSET_SIZE: usize = 32;
 
 /// A copy for the log: binary data may be a slice of something larger, and what is kept is counted.
 fn to_keep(packet: &Encoded) -> Encoded {

@@ -67,3 +67,13 @@ impl Slot {
         self.connected().is_some_and(|socket| !socket.connected())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_small() {
+        assert!(size_of::<Slot>() <= 64, "{}", size_of::<Slot>());
+    }
+}

@@ -1,6 +1,6 @@
 //! What an idle connection weighs.
 
-use crate::{Client, handler::Event};
+use crate::{Client, handler::Event, namespace::Member};
 
 #[test]
 fn a_connection_is_small() {
@@ -10,4 +10,9 @@ fn a_connection_is_small() {
 #[test]
 fn what_is_made_for_an_event_is_small() {
     assert!(size_of::<Event>() <= 112, "{}", size_of::<Event>());
+}
+
+#[test]
+fn a_place_in_a_room_is_two_pointers() {
+    assert_eq!(size_of::<Member>(), 2 * size_of::<usize>());
 }
