@@ -46,6 +46,7 @@ struct Shared {
     /// A POST is being read.
     posting: AtomicBool,
     overflown: AtomicBool,
+    flag: AtomicBool,
     dialect: Dialect,
     dropped: AtomicU32,
     dropped_volatile: AtomicU32,
@@ -72,6 +73,7 @@ impl SessionHandle {
             upgraded: AtomicBool::new(false),
             posting: AtomicBool::new(false),
             overflown: AtomicBool::new(false),
+            flag: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }))
     }
@@ -253,6 +255,27 @@ impl SessionHandle {
     /// Volatile messages that were dropped because the transport could not take them at once.
     pub fn dropped_volatile(&self) -> u32 {
         self.0.dropped_volatile.load(Ordering::Relaxed)
+    }
+
+    /// Sets a flag that means nothing here. With it others tell a [`Connection`](crate::Connection)
+    /// that it has to look after something when it has its turn next; it wakes nobody.
+    pub fn set_flag(&self) {
+        self.0.flag.store(true, Ordering::Release);
+    }
+
+    /// Whether the flag was [set](Self::set_flag) since this was last asked. It costs next to
+    /// nothing, in every turn.
+    ///
+    /// ```
+    /// use engineio::{SessionHandle, Sid, Version};
+    ///
+    /// let session = SessionHandle::detached(Sid::from("abc"), Version::V4);
+    /// session.clone().set_flag();
+    /// assert!(session.take_flag());
+    /// assert!(!session.take_flag());
+    /// ```
+    pub fn take_flag(&self) -> bool {
+        self.0.flag.load(Ordering::Relaxed) && self.0.flag.swap(false, Ordering::Acquire)
     }
 
     /// Takes the messages that were sent and not driven out yet. For tests of upper layers, with

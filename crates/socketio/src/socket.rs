@@ -446,8 +446,14 @@ impl Socket {
                 Ok(packet) => self.conn().send_essential(packet),
                 Err(error) => self.report(None, HandlerError::Encode(error)),
             }
-            self.0.connection.wake();
+            self.tell_connection();
         }
+    }
+
+    /// Somebody else than the connection has changed the state.
+    fn tell_connection(&self) {
+        self.conn().set_flag();
+        self.0.connection.wake();
     }
 
     pub(crate) fn emit_as<A: ToArgs + ?Sized>(
@@ -646,7 +652,7 @@ impl Socket {
     /// The client has come back on another connection, before it was noticed that this one is gone.
     pub(crate) fn take_over(&self) {
         if self.leave_namespace(TAKEN_OVER, true) {
-            self.0.connection.wake();
+            self.tell_connection();
         }
     }
 

@@ -104,8 +104,6 @@ impl Client {
         }
         let mut kicked = None;
         for slot in &mut self.slots {
-            // What was removed is not kept for longer than until the next heartbeat.
-            slot.handlers.refresh(slot.namespace.handlers());
             if let Some(kick) = slot.poll_kicked(cx) {
                 kicked = kicked.max(Some(kick));
                 let Some(socket) = slot.connected().filter(|_| kick != Kick::Replaced) else {
@@ -422,7 +420,11 @@ impl Connection for Client {
     }
 
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.catch_up(cx);
+        // In most turns there is something to write and nothing else: neither the slots nor their
+        // sockets need to be fetched from memory for that.
+        if self.joins_by_itself || self.session.take_flag() {
+            self.catch_up(cx);
+        }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
@@ -448,6 +450,12 @@ impl Connection for Client {
     }
 
     fn on_packet(&mut self, packet: &engineio::Packet) {
+        if let engineio::PacketKind::Ping | engineio::PacketKind::Pong = packet.kind {
+            // What was removed is not kept for longer than until the next heartbeat.
+            for slot in &mut self.slots {
+                slot.handlers.refresh(slot.namespace.handlers());
+            }
+        }
         let hooks = self.io.conn_hooks();
         hooks
             .packet

@@ -117,6 +117,13 @@ impl Peer {
         self.with(|client, cx| client.poll_progress(cx)) == Poll::Ready(())
     }
 
+    /// The client answers a ping, as it does from time to time when nothing else happens.
+    pub(crate) fn heartbeat(&mut self) {
+        let pong = engineio::Packet::bare(engineio::PacketKind::Pong);
+        self.with(|client, _| client.on_packet(&pong));
+        self.turn();
+    }
+
     /// Gives tasks and timers their time, then the connection its turn.
     pub(crate) async fn settle(&mut self) {
         for _ in 0..4 {

@@ -169,7 +169,7 @@ async fn idle_connections_do_not_keep_what_was_removed() {
     let mut idle = Peer::connect(&io).await;
     idle.send(r#"2["e"]"#);
     assert!(io.off(id));
-    idle.turn();
+    idle.heartbeat();
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
