@@ -57,9 +57,7 @@ async fn allocations(messages: &[Data]) -> u64 {
     // what is allocated once
     peer.deliver(messages);
     peer.session.take_sent();
-    let counted = measure(|| peer.deliver(messages));
-    let queue = u64::from(!peer.session.take_sent().is_empty());
-    counted.count_total - queue
+    measure(|| peer.deliver(messages)).count_total
 }
 
 /// A message as a transport gives it: a slice of a larger buffer.
@@ -134,9 +132,9 @@ async fn a_broadcast_is_made_once() {
     }
     let count = |io: &SocketIo, peers: &[Peer]| {
         let counted = measure(|| io.emit("news", "x").unwrap());
-        let queues: usize = peers.iter().map(|it| it.session.take_sent().len()).sum();
-        assert_eq!(queues, peers.len());
-        counted.count_total - queues as u64
+        let sent: usize = peers.iter().map(|it| it.session.take_sent().len()).sum();
+        assert_eq!(sent, peers.len());
+        counted.count_total
     };
     count(&io, &peers);
     // the buffer is larger than what is in it
@@ -157,7 +155,7 @@ async fn a_socket_that_has_joined_is_small() {
     assert!(bytes <= MOST, "{bytes} bytes");
 }
 
-const MOST: i64 = 960;
+const MOST: i64 = 1024;
 
 /// The engine makes handshakes of requests only.
 async fn handshake() -> Arc<Handshake> {
