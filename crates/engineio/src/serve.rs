@@ -13,7 +13,6 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::Service};
-use hyper_util::rt::TokioTimer;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -21,6 +20,7 @@ use tokio::{
 
 use crate::{
     Peer,
+    http::head_timer::HeadTimer,
     transport::wire::{Hold, Wire},
 };
 
@@ -123,9 +123,7 @@ where
     R::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(MAX_HEAD);
+    http.header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEAD);
     // Each connection holds a receiver: it hears of the shutdown, and dropping it says goodbye.
     let (draining, drain) = watch::channel(false);
     let mut shutdown = pin!(serve.shutdown);
@@ -150,7 +148,9 @@ where
             peer: Peer::new(addr),
             hold: hold.clone(),
         };
-        let connection = http.serve_connection(Wire::new(stream, hold), service);
+        let connection = http
+            .timer(HeadTimer::default())
+            .serve_connection(Wire::new(stream, hold), service);
         let connection = connection.with_upgrades();
         let mut drain = drain.clone();
         tokio::spawn(async move {
