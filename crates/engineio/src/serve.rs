@@ -10,16 +10,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::Service};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
 
-use crate::Peer;
+use crate::{
+    Peer,
+    http::head_timer::HeadTimer,
+    transport::wire::{Hold, Wire},
+};
 
 /// Serves a hyper service on a listener: HTTP/1.1 with upgrades, each connection on a task of its
 /// own, each request with its [`Peer`] among its extensions.
@@ -120,9 +123,7 @@ where
     R::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(MAX_HEAD);
+    http.header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEAD);
     // Each connection holds a receiver: it hears of the shutdown, and dropping it says goodbye.
     let (draining, drain) = watch::channel(false);
     let mut shutdown = pin!(serve.shutdown);
@@ -141,11 +142,15 @@ where
             }
         };
         prepare(&stream);
+        let hold = Hold::default();
         let service = WithPeer {
             inner: serve.service.clone(),
             peer: Peer::new(addr),
+            hold: hold.clone(),
         };
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let connection = http
+            .timer(HeadTimer::default())
+            .serve_connection(Wire::new(stream, hold), service);
         let connection = connection.with_upgrades();
         let mut drain = drain.clone();
         tokio::spawn(async move {
@@ -181,6 +186,7 @@ fn prepare(stream: &TcpStream) {
 struct WithPeer<S> {
     inner: S,
     peer: Peer,
+    hold: Hold,
 }
 
 impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
@@ -189,7 +195,14 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
     type Future = S::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
+        // With a body on its way, hyper does not let the connection go.
+        let may_hold =
+            request.headers().contains_key(header::UPGRADE) && request.body().is_end_stream();
+        let extensions = request.extensions_mut();
+        extensions.insert(self.peer);
+        if may_hold {
+            extensions.insert(self.hold.clone());
+        }
         self.inner.call(request)
     }
 }

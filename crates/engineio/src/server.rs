@@ -39,7 +39,10 @@ use crate::{
     mailbox::{Item, PollReply, Post},
     middleware::Cause,
     sessions::Sessions,
-    transport::websocket::{self, WebSocket},
+    transport::{
+        websocket::{self, WebSocket},
+        wire::Hold,
+    },
 };
 
 /// An Engine.IO server: a hyper 1 service and a tower service, cheap to clone.
@@ -424,6 +427,12 @@ impl<A: Acceptor> Server<A> {
         let server = self.clone();
         let max_payload = self.0.settings.max_payload;
         let dialect = *handle.dialect();
+        // The open packet follows at once, but for clients that need time to settle.
+        if let Some(hold) = &upgrade.hold
+            && handle.version() == Version::V4
+        {
+            hold.set();
+        }
         let (response, on_upgrade) = upgrade.accept();
         tokio::spawn(async move {
             let time = server.0.settings.upgrade_timeout;
@@ -817,6 +826,8 @@ struct WebSocketRequest {
     key_tells_time: bool,
     subprotocol: Option<http::HeaderValue>,
     on_upgrade: OnUpgrade,
+    /// If whoever serves the connection can hold the answer back.
+    hold: Option<Hold>,
 }
 
 impl WebSocketRequest {
@@ -858,6 +869,7 @@ impl WebSocketRequest {
             key_tells_time: key.as_bytes().starts_with(b"MTMt"),
             subprotocol: offered.and_then(names),
             on_upgrade,
+            hold: parts.extensions.remove(),
         })
     }
 

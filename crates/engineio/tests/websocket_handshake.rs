@@ -225,3 +225,23 @@ async fn http_goes_on_after_a_refused_websocket() {
     let opened = http.get("/engine.io/?EIO=4&transport=polling").await;
     assert_eq!(opened.status, 200);
 }
+
+/// One system call and one wake-up of the client instead of two.
+#[tokio::test]
+async fn the_open_packet_leaves_together_with_the_101() {
+    let running = start(Config::default()).await;
+    let mut stream = tokio::net::TcpStream::connect(running.addr).await.unwrap();
+    let request = "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\n\
+        Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes())
+        .await
+        .unwrap();
+    let mut answer = vec![0; 4096];
+    let read = tokio::io::AsyncReadExt::read(&mut stream, &mut answer)
+        .await
+        .unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert!(answer.contains(r#"0{"sid":""#), "{answer}");
+}

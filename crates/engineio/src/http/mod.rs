@@ -5,6 +5,7 @@ mod compression;
 mod cookie;
 mod cors;
 mod files;
+pub(crate) mod head_timer;
 pub(crate) mod response;
 
 pub use compression::HttpCompression;

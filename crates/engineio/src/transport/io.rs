@@ -14,6 +14,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::wire::Wire;
+
 /// The byte stream of an upgraded HTTP connection.
 #[derive(Debug)]
 pub(crate) enum Io {
@@ -24,12 +26,21 @@ pub(crate) enum Io {
 }
 
 impl Io {
-    /// The stream and what had been read from it beyond the request.
-    pub(crate) fn new(upgraded: Upgraded) -> (Self, Bytes) {
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
+    /// The stream, what had been read from it beyond the request, and what was
+    /// [held back](super::wire::Hold) of the response.
+    pub(crate) fn new(upgraded: Upgraded) -> (Self, Bytes, Vec<u8>) {
+        let upgraded = match upgraded.downcast::<Wire>() {
+            Ok(parts) => {
+                let (stream, held) = parts.io.into_parts();
+                return (Io::Tcp(stream), parts.read_buf, held);
+            }
+            Err(upgraded) => upgraded,
+        };
+        let (io, read) = match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => (Io::Tcp(parts.io.into_inner()), parts.read_buf),
             Err(upgraded) => (Io::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
-        }
+        };
+        (io, read, Vec::new())
     }
 }
 

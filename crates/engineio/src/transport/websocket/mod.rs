@@ -74,11 +74,11 @@ impl WebSocket {
     /// The dialect is the session's, but for `base64_frames`, which each transport of a session
     /// asks for in its own request.
     pub(crate) fn new(upgraded: Upgraded, dialect: Dialect, max_payload: usize) -> Self {
-        let (io, read) = Io::new(upgraded);
+        let (io, read, held) = Io::new(upgraded);
         Self {
             io,
             inbound: Inbound::new(&read, max_payload),
-            outbound: Outbound::default(),
+            outbound: Outbound::new(held),
             owed_pongs: 0,
             dialect,
             phase: Phase::Open,

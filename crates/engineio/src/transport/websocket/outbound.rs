@@ -31,6 +31,15 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
+    /// Before all frames leaves what is to stand in front of them.
+    pub(super) fn new(head: Vec<u8>) -> Self {
+        Self {
+            len: head.len(),
+            copied: head,
+            ..Self::default()
+        }
+    }
+
     /// Adds a frame.
     pub(super) fn push(&mut self, opcode: OpCode, payload: &Bytes) {
         let header = FrameHeader {
@@ -209,6 +218,7 @@ mod tests {
     proptest! {
         #[test]
         fn frames_leave_whole_and_in_order_however_slow_the_kernel(
+            head in vec(any::<u8>(), 0..200),
             turns in vec(vec(prop::sample::select(&SIZES[..]), 0..8), 1..8),
             takes in vec(0..40_000_usize, 1..6),
             vectored: bool,
@@ -216,8 +226,8 @@ mod tests {
             let takes = [takes, vec![7000]].concat();
             let mut slow = Slow { takes, calls: 0, vectored, taken: Vec::new() };
             let mut cx = Context::from_waker(std::task::Waker::noop());
-            let mut outbound = Outbound::default();
-            let mut expected = Vec::new();
+            let mut outbound = Outbound::new(head.clone());
+            let mut expected = head;
             for (turn, sizes) in turns.iter().enumerate() {
                 for &size in sizes {
                     let payload = Bytes::from(vec![turn as u8; size]);
