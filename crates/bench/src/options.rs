@@ -22,6 +22,7 @@ A SCENARIO is a name of the list, or what such names begin with. Without one: al
   --server-core N    the core for the server (the last one)
   --load-core N      the core for the load generator (the one before)
   --micro            the micro-benchmarks too
+  --instructions     instructions per message too; needs valgrind
   --json FILE        where the raw results go (bench/results.json in the target directory)
   --write            put the tables into docs/PERFORMANCE.md
   --list             list the scenarios
@@ -44,6 +45,7 @@ pub(crate) struct Options {
     pub(crate) load_core: Option<usize>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) micro: bool,
+    pub(crate) instructions: bool,
     pub(crate) write: bool,
 }
 
@@ -55,7 +57,7 @@ impl Command {
         let mut names = Vec::new();
         let (mut server_core, mut load_core) = (None, None);
         let mut json = None;
-        let (mut micro, mut write) = (false, false);
+        let (mut micro, mut instructions, mut write) = (false, false, false);
         while let Some(argument) = arguments.next() {
             let mut value = || {
                 arguments
@@ -67,6 +69,7 @@ impl Command {
                 "--list" => return Ok(Self::List),
                 "--quick" => quick = true,
                 "--micro" => micro = true,
+                "--instructions" => instructions = true,
                 "--write" => write = true,
                 "--rounds" => rounds = Some(value()?.parse().context("--rounds")?),
                 "--servers" => servers = parse_servers(&value()?)?,
@@ -89,6 +92,7 @@ impl Command {
             load_core,
             json,
             micro,
+            instructions,
             write,
         }))
     }
