@@ -89,10 +89,10 @@ impl Kind {
         );
         if build == Build::UnderCallgrind {
             let mut command = Command::new("valgrind");
-            command.args(["--tool=callgrind", "--callgrind-out-file"]);
             let out = callgrind_file()?;
-            command.args([out.as_os_str(), program.as_os_str()]);
-            command.stderr(Stdio::null());
+            command.args(["--quiet", "--tool=callgrind"]);
+            command.arg(format!("--callgrind-out-file={}", out.display()));
+            command.arg(program);
             return Ok(command);
         }
         Ok(Command::new(program))
