@@ -31,16 +31,17 @@ const COUNTED: &[(&str, u64)] = &[
 /// How many times as many the longer run has.
 const LONGER: u64 = 3;
 
-/// Counts for the servers that are compiled ahead.
-pub(crate) fn count(servers: &[Kind], cores: Cores) -> Result<Vec<Instructions>> {
+/// Whether valgrind is here.
+pub(crate) fn is_possible() -> bool {
     let valgrind = Command::new("valgrind")
         .arg("--version")
         .stdout(Stdio::null())
         .status();
-    ensure!(
-        valgrind.is_ok_and(|it| it.success()),
-        "--instructions needs valgrind"
-    );
+    valgrind.is_ok_and(|it| it.success())
+}
+
+/// Counts for the servers that are compiled ahead.
+pub(crate) fn count(servers: &[Kind], cores: Cores) -> Result<Vec<Instructions>> {
     let mut all = Vec::new();
     for &(name, few) in COUNTED {
         for &server in servers.iter().filter(|&&it| it != Kind::Node) {

@@ -130,13 +130,18 @@ impl Bench {
             let servers = servers.iter().filter(|&&kind| scenario.is_for(kind));
             let rounds = match scenario.work {
                 Work::Idle(_) => 1,
-                _ => options.rounds,
+                _ => options.rounds * scenario.times,
             };
             servers.count() * rounds + usize::from(counts)
         });
         self.steps = steps.sum();
-        if options.instructions {
+        if options.instructions && instructions::is_possible() {
             self.results.instructions = instructions::count(servers, self.results.cores)?;
+        } else if options.instructions {
+            let reason = "valgrind is not installed".to_owned();
+            eprintln!("bench: SKIPPED instructions: {reason}");
+            let scenario = "instructions per message";
+            self.results.skipped.push(Skipped { scenario, reason });
         }
 
         for scenario in &scenarios {
@@ -149,8 +154,10 @@ impl Bench {
                 if matches!(scenario.work, Work::Idle(_)) {
                     continue;
                 }
-                for &server in servers.iter().filter(|&&kind| scenario.is_for(kind)) {
-                    self.measure(scenario, server, round, Build::Plain)?;
+                for _ in 0..scenario.times {
+                    for &server in servers.iter().filter(|&&kind| scenario.is_for(kind)) {
+                        self.measure(scenario, server, round, Build::Plain)?;
+                    }
                 }
                 if round == 1 && counts {
                     self.measure(scenario, Kind::Ours, round, Build::CountsAllocations)?;

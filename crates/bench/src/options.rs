@@ -22,7 +22,7 @@ A SCENARIO is a name of the list, or what such names begin with. Without one: al
   --server-core N    the core for the server (the last one)
   --load-core N      the core for the load generator (the one before)
   --micro            the micro-benchmarks too
-  --instructions     instructions per message too; needs valgrind
+  --instructions     instructions per message too, if valgrind is installed
   --json FILE        where the raw results go (bench/results.json in the target directory)
   --write            put the tables into docs/PERFORMANCE.md
   --list             list the scenarios

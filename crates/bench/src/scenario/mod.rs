@@ -33,6 +33,8 @@ pub(crate) struct Scenario {
     pub(crate) work: Work,
     /// Whether the quick benchmark has it.
     pub(crate) quick: bool,
+    /// How often each round has it.
+    pub(crate) times: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -52,11 +54,19 @@ impl Scenario {
             title,
             work,
             quick: true,
+            times: 1,
         }
     }
 
     const fn not_quick(mut self) -> Self {
         self.quick = false;
+        self
+    }
+
+    /// For what varies more than others, as it depends on the processor's cache and so on what else
+    /// uses that.
+    const fn twice(mut self) -> Self {
+        self.times = 2;
         self
     }
 
@@ -203,7 +213,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             members: 100,
             outstanding: 1,
         }),
-    ),
+    )
+    .twice(),
     connect(
         "connect-at-10000",
         "connect, join, leave beside 10,000",
