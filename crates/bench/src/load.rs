@@ -79,7 +79,7 @@ impl Timing {
     }
 
     /// Each of these clients hears messages until it is as a connection that has been there for
-    /// long, and then twice as many.
+    /// long, and then as many again.
     ///
     /// Where thousands listen, each of them hears a few messages in the usual time, and so a part
     /// of the measurement, larger or smaller, would fall into its connection's first messages. The
@@ -88,7 +88,7 @@ impl Timing {
         let clients = clients as u64;
         Self {
             warm_up_messages: self.warm_up_messages.max(clients * QUICK_ACKS),
-            messages: self.messages.max(clients * 2 * QUICK_ACKS),
+            messages: self.messages.max(clients * QUICK_ACKS),
             ..self
         }
     }

@@ -124,13 +124,17 @@ impl Bench {
         let substitutes = scenarios.iter().filter_map(|it| it.substitute());
         let needless: Vec<_> = substitutes.map(|it| it.name).collect();
         scenarios.retain(|scenario| !needless.contains(&scenario.name));
+        let times = |scenario: &Scenario| match options.quick {
+            true => 1,
+            false => scenario.times,
+        };
         let servers = &options.servers;
         let counts = servers.contains(&Kind::Ours);
         let steps = scenarios.iter().map(|scenario| {
             let servers = servers.iter().filter(|&&kind| scenario.is_for(kind));
             let rounds = match scenario.work {
                 Work::Idle(_) => 1,
-                _ => options.rounds * scenario.times,
+                _ => options.rounds * times(scenario),
             };
             servers.count() * rounds + usize::from(counts)
         });
@@ -154,7 +158,7 @@ impl Bench {
                 if matches!(scenario.work, Work::Idle(_)) {
                     continue;
                 }
-                for _ in 0..scenario.times {
+                for _ in 0..times(scenario) {
                     for &server in servers.iter().filter(|&&kind| scenario.is_for(kind)) {
                         self.measure(scenario, server, round, Build::Plain)?;
                     }

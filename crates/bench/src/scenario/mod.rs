@@ -33,7 +33,7 @@ pub(crate) struct Scenario {
     pub(crate) work: Work,
     /// Whether the quick benchmark has it.
     pub(crate) quick: bool,
-    /// How often each round has it.
+    /// How often each round has it; the quick benchmark has it once.
     pub(crate) times: usize,
 }
 
@@ -63,8 +63,7 @@ impl Scenario {
         self
     }
 
-    /// For what varies more than others, as it depends on the processor's cache and so on what else
-    /// uses that.
+    /// For what varies more than the others.
     const fn twice(mut self) -> Self {
         self.times = 2;
         self
@@ -198,7 +197,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "broadcast to 10,000, per delivery",
         10_000,
         1,
-    ),
+    )
+    .not_quick(),
     broadcast(
         "broadcast-1000-8",
         "broadcast to 1,000, 8 outstanding",
@@ -247,7 +247,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "2,000 polling, between polls",
         2000,
         Clients::BetweenPolls,
-    ),
+    )
+    .not_quick(),
 ];
 
 const AT_50_000: &str = "connect-at-50000";
