@@ -222,7 +222,7 @@ fn targets(results: &Results) -> String {
             }
         };
         let row = [
-            plain.map(|it| each(it.rss_per_connection(), Some(rss))),
+            plain.map(|it| each(it.rss_per_connection(), rss)),
             counting
                 .and_then(Held::heap_per_connection)
                 .map(|kib| each(kib, heap)),

@@ -67,16 +67,17 @@ const WAVES: usize = 3;
 /// What an idle connection of ours may weigh, in KiB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Targets {
-    pub(crate) rss: f64,
+    pub(crate) rss: Option<f64>,
     pub(crate) heap: Option<f64>,
 }
 
 impl Clients {
     pub(crate) fn targets(self) -> Targets {
         let (rss, heap) = match self {
-            Self::WebSocket => (4.0, Some(4.0)),
-            Self::WebSocketAfterLarge => (6.0, None),
-            Self::Polling | Self::BetweenPolls => (3.0, None),
+            Self::WebSocket => (Some(4.0), Some(4.0)),
+            Self::WebSocketAfterLarge => (Some(6.0), None),
+            Self::Polling => (None, None),
+            Self::BetweenPolls => (Some(3.0), None),
         };
         Targets { rss, heap }
     }

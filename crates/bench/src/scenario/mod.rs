@@ -235,7 +235,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "1,000 WebSocket, after 1 MB in each direction",
         1000,
         Clients::WebSocketAfterLarge,
-    ),
+    )
+    .not_quick(),
     idle(
         "idle-polling-2000",
         "2,000 polling, a poll waits",
@@ -247,8 +248,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "2,000 polling, between polls",
         2000,
         Clients::BetweenPolls,
-    )
-    .not_quick(),
+    ),
 ];
 
 const AT_50_000: &str = "connect-at-50000";
