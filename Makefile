@@ -48,7 +48,7 @@ soak:
 
 # Beside other servers; writes docs/PERFORMANCE.md. Under 15 minutes; no part of `test`.
 bench:
-	crates/bench/run --micro --write
+	crates/bench/run --micro --instructions --write
 
 # Less exact, and writes nothing. Under 4 minutes.
 bench-quick:

@@ -204,6 +204,11 @@ impl Ws {
         Ok(())
     }
 
+    /// Keeps no memory for what leaves next.
+    pub(crate) fn shrink(&mut self) {
+        self.out = Vec::new();
+    }
+
     /// Reads once.
     pub(crate) async fn fill(&mut self) -> Result<()> {
         ensure!(self.io.fill().await?, "the server closed the connection");

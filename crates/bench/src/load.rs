@@ -58,12 +58,45 @@ pub(crate) struct Latency {
     pub(crate) max: f64,
 }
 
-/// How long a measurement takes.
+/// How long a measurement takes: each part the time, and until so many messages have come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
     pub(crate) warm_up: Duration,
+    pub(crate) warm_up_messages: u64,
     pub(crate) interval: Duration,
+    pub(crate) messages: u64,
 }
+
+impl Timing {
+    /// No warm-up, and this many messages.
+    pub(crate) fn messages(messages: u64) -> Self {
+        Self {
+            warm_up: Duration::ZERO,
+            warm_up_messages: 0,
+            interval: Duration::ZERO,
+            messages,
+        }
+    }
+
+    /// Each of these clients hears messages until it is as a connection that has been there for
+    /// long, and then as many again.
+    ///
+    /// Where thousands listen, each of them hears a few messages in the usual time, and so a part
+    /// of the measurement, larger or smaller, would fall into its connection's first messages. The
+    /// kernel acknowledges those one by one, in the time of the server.
+    pub(crate) fn for_each_of(self, clients: usize) -> Self {
+        let clients = clients as u64;
+        Self {
+            warm_up_messages: self.warm_up_messages.max(clients * QUICK_ACKS),
+            messages: self.messages.max(clients * QUICK_ACKS),
+            ..self
+        }
+    }
+}
+
+/// More segments than Linux acknowledges at once, without delay, when a connection is new
+/// (`TCP_MAX_QUICKACKS`).
+const QUICK_ACKS: u64 = 20;
 
 impl Load {
     pub(crate) fn new(reactor: Reactor, port: u16) -> Result<Rc<Self>> {
@@ -147,11 +180,11 @@ impl Load {
         mut run: impl FnMut(Duration) -> Result<()>,
     ) -> Result<Measured> {
         self.start();
-        run(timing.warm_up)?;
+        self.until(timing.warm_up, timing.warm_up_messages, &mut run)?;
         self.messages.set(0);
         self.latencies.borrow_mut().reset();
         let (before, load_before, start) = (server.usage()?, own_cpu()?, Instant::now());
-        run(timing.interval)?;
+        self.until(timing.interval, timing.messages, &mut run)?;
         let (after, load_after, time) = (server.usage()?, own_cpu()?, start.elapsed());
 
         let messages = self.messages.get();
@@ -172,6 +205,25 @@ impl Load {
             allocations: allocations
                 .map(|(before, after)| (after - before) as f64 / messages as f64),
         })
+    }
+
+    /// Lets the time pass, and until so many messages have come.
+    fn until(
+        &self,
+        time: Duration,
+        messages: u64,
+        run: &mut impl FnMut(Duration) -> Result<()>,
+    ) -> Result<()> {
+        run(time)?;
+        let (mut before, mut since) = (self.messages.get(), Instant::now());
+        while self.messages.get() < messages {
+            run(STEP)?;
+            if self.messages.get() > before {
+                (before, since) = (self.messages.get(), Instant::now());
+            }
+            ensure!(since.elapsed() < PATIENCE, "no answer comes: one is lost");
+        }
+        Ok(())
     }
 
     /// Lets what is under way end: all answers have to come.
@@ -212,6 +264,9 @@ const AT_ONCE: usize = 100;
 
 /// How long nothing may happen before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often to look whether there are messages enough.
+const STEP: Duration = Duration::from_millis(10);
 
 /// The longest latency that is told from longer ones, in nanoseconds.
 const LONGEST: u64 = 60_000_000_000;

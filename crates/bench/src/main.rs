@@ -6,6 +6,7 @@
 
 mod client;
 mod frame;
+mod instructions;
 mod load;
 mod machine;
 mod micro;
@@ -31,7 +32,7 @@ use crate::{
     options::{Command, HELP, Options},
     results::{Outcome, Results, Run, Skipped},
     scenario::{Idle, Pauses, SCENARIOS, Scenario, Work},
-    server::{Cores, Kind, Server, pin, raise_descriptors},
+    server::{Build, Cores, Kind, Server, pin, raise_descriptors},
 };
 
 fn main() -> ExitCode {
@@ -99,12 +100,18 @@ impl Bench {
                 servers: options.servers.clone(),
                 runs: Vec::new(),
                 skipped: Vec::new(),
+                instructions: Vec::new(),
                 micro: match options.micro {
                     true => micro::read(&target()?)?,
                     false => Vec::new(),
                 },
             },
-            timing: Timing { warm_up, interval },
+            timing: Timing {
+                warm_up,
+                warm_up_messages: 0,
+                interval,
+                messages: 0,
+            },
             pauses: Pauses { open, later, left },
             steps: 0,
             step: 0,
@@ -114,13 +121,32 @@ impl Bench {
     fn run(mut self, options: &Options) -> Result<Results> {
         let mut scenarios = options.scenarios.clone();
         scenarios.retain(|scenario| self.is_possible(scenario));
+        let substitutes = scenarios.iter().filter_map(|it| it.substitute());
+        let needless: Vec<_> = substitutes.map(|it| it.name).collect();
+        scenarios.retain(|scenario| !needless.contains(&scenario.name));
+        let times = |scenario: &Scenario| match options.quick {
+            true => 1,
+            false => scenario.times,
+        };
         let servers = &options.servers;
         let counts = servers.contains(&Kind::Ours);
-        let steps = scenarios.iter().map(|scenario| match scenario.work {
-            Work::Idle(_) => servers.len() + usize::from(counts),
-            _ => servers.len() * options.rounds + usize::from(counts),
+        let steps = scenarios.iter().map(|scenario| {
+            let servers = servers.iter().filter(|&&kind| scenario.is_for(kind));
+            let rounds = match scenario.work {
+                Work::Idle(_) => 1,
+                _ => options.rounds * times(scenario),
+            };
+            servers.count() * rounds + usize::from(counts)
         });
         self.steps = steps.sum();
+        if options.instructions && instructions::is_possible() {
+            self.results.instructions = instructions::count(servers, self.results.cores)?;
+        } else if options.instructions {
+            let reason = "valgrind is not installed".to_owned();
+            eprintln!("bench: SKIPPED instructions: {reason}");
+            let scenario = "instructions per message";
+            self.results.skipped.push(Skipped { scenario, reason });
+        }
 
         for scenario in &scenarios {
             if let Work::Idle(idle) = scenario.work {
@@ -132,11 +158,13 @@ impl Bench {
                 if matches!(scenario.work, Work::Idle(_)) {
                     continue;
                 }
-                for &server in servers {
-                    self.measure(scenario, server, round, false)?;
+                for _ in 0..times(scenario) {
+                    for &server in servers.iter().filter(|&&kind| scenario.is_for(kind)) {
+                        self.measure(scenario, server, round, Build::Plain)?;
+                    }
                 }
                 if round == 1 && counts {
-                    self.measure(scenario, Kind::Ours, round, true)?;
+                    self.measure(scenario, Kind::Ours, round, Build::CountsAllocations)?;
                 }
             }
         }
@@ -150,7 +178,11 @@ impl Bench {
         if needed <= limit {
             return true;
         }
-        let reason = format!("it needs {needed} open files, and {limit} are allowed (ulimit -n)");
+        let mut reason =
+            format!("it needs {needed} open files, and {limit} are allowed (ulimit -n)");
+        if let Some(substitute) = scenario.substitute() {
+            reason += &format!(". In its place: {}, ours only", substitute.title);
+        }
         eprintln!("bench: SKIPPED {}: {reason}", scenario.name);
         self.results.skipped.push(Skipped {
             scenario: scenario.name,
@@ -164,9 +196,9 @@ impl Bench {
         scenario: &Scenario,
         kind: Kind,
         round: usize,
-        counting: bool,
+        build: Build,
     ) -> Result<()> {
-        let mut server = Server::start(kind, counting, self.results.cores)?;
+        let mut server = Server::start(kind, build, scenario.in_memory(), self.results.cores)?;
         let mut timing = self.timing;
         timing.warm_up *= kind.warm_up();
         let measured = scenario.run(&mut server, timing);
@@ -176,31 +208,31 @@ impl Bench {
             None => format!("{:.2} µs per message", measured.cpu_us),
         };
         self.progress(&format!("round {round}"), scenario, kind, &result);
-        self.push(scenario, kind, round, counting, Outcome::Measured(measured));
+        self.push(scenario, kind, round, build, Outcome::Measured(measured));
         Ok(())
     }
 
     /// Idle servers do not disturb each other: as many side by side as there are descriptors for.
     fn hold(&mut self, scenario: &Scenario, work: Idle, kinds: &[Kind]) -> Result<()> {
-        let mut all: Vec<_> = kinds.iter().map(|&kind| (kind, false)).collect();
+        let mut all: Vec<_> = kinds.iter().map(|&kind| (kind, Build::Plain)).collect();
         if kinds.contains(&Kind::Ours) {
-            all.push((Kind::Ours, true));
+            all.push((Kind::Ours, Build::CountsAllocations));
         }
         let free = self.results.machine.descriptors as usize - RESERVE;
         for some in all.chunks((free / work.descriptors()).max(1)) {
             let servers = some
                 .iter()
-                .map(|&(kind, counting)| Server::start(kind, counting, self.results.cores));
+                .map(|&(kind, build)| Server::start(kind, build, 0, self.results.cores));
             let mut servers = servers.collect::<Result<Vec<_>>>()?;
             let held = work.run(&mut servers, self.pauses);
             let held = held.with_context(|| scenario.name)?;
-            for (&(kind, counting), held) in some.iter().zip(held) {
+            for (&(kind, build), held) in some.iter().zip(held) {
                 let result = match held.heap_per_connection() {
                     Some(kib) => format!("{kib:.2} KiB of heap per connection"),
                     None => format!("{:.2} KiB per connection", held.rss_per_connection()),
                 };
                 self.progress("idle", scenario, kind, &result);
-                self.push(scenario, kind, 1, counting, Outcome::Held(held));
+                self.push(scenario, kind, 1, build, Outcome::Held(held));
             }
         }
         Ok(())
@@ -220,14 +252,14 @@ impl Bench {
         scenario: &Scenario,
         server: Kind,
         round: usize,
-        counting: bool,
+        build: Build,
         outcome: Outcome,
     ) {
         self.results.runs.push(Run {
             scenario: scenario.name,
             server,
             round,
-            counting,
+            counting: build == Build::CountsAllocations,
             outcome,
         });
     }

@@ -17,11 +17,12 @@ usage: crates/bench/run [OPTION]... [SCENARIO]...
 A SCENARIO is a name of the list, or what such names begin with. Without one: all.
 
   --quick            fewer rounds, shorter intervals, fewer scenarios
-  --rounds N         how many rounds (4; quick: 2)
+  --rounds N         how many rounds (3; quick: 2)
   --servers LIST     of floor,ours,oxide,node (all four)
   --server-core N    the core for the server (the last one)
   --load-core N      the core for the load generator (the one before)
   --micro            the micro-benchmarks too
+  --instructions     instructions per message too, if valgrind is installed
   --json FILE        where the raw results go (bench/results.json in the target directory)
   --write            put the tables into docs/PERFORMANCE.md
   --list             list the scenarios
@@ -44,6 +45,7 @@ pub(crate) struct Options {
     pub(crate) load_core: Option<usize>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) micro: bool,
+    pub(crate) instructions: bool,
     pub(crate) write: bool,
 }
 
@@ -55,7 +57,7 @@ impl Command {
         let mut names = Vec::new();
         let (mut server_core, mut load_core) = (None, None);
         let mut json = None;
-        let (mut micro, mut write) = (false, false);
+        let (mut micro, mut instructions, mut write) = (false, false, false);
         while let Some(argument) = arguments.next() {
             let mut value = || {
                 arguments
@@ -67,6 +69,7 @@ impl Command {
                 "--list" => return Ok(Self::List),
                 "--quick" => quick = true,
                 "--micro" => micro = true,
+                "--instructions" => instructions = true,
                 "--write" => write = true,
                 "--rounds" => rounds = Some(value()?.parse().context("--rounds")?),
                 "--servers" => servers = parse_servers(&value()?)?,
@@ -82,13 +85,14 @@ impl Command {
         }
         Ok(Self::Run(Options {
             quick,
-            rounds: rounds.unwrap_or(if quick { 2 } else { 4 }).max(1),
+            rounds: rounds.unwrap_or(if quick { 2 } else { 3 }).max(1),
             servers,
             scenarios: choose(&names, quick)?,
             server_core,
             load_core,
             json,
             micro,
+            instructions,
             write,
         }))
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     results::Results,
-    scenario::{Held, SCENARIOS, Scenario},
+    scenario::{Held, SCENARIOS, Scenario, Targets, Work},
     server::{Kind, Memory},
 };
 
@@ -18,6 +18,8 @@ pub(crate) fn tables(results: &Results) -> String {
         throughput(results),
         memory(results),
         heap(results),
+        targets(results),
+        instructions(results),
         micro(results),
         skipped(results),
     ];
@@ -134,18 +136,22 @@ fn memory(results: &Results) -> String {
     let mut table = Table::new("");
     table.column("");
     memory_columns(&mut table, results);
+    table.column("third wave / first");
     for scenario in SCENARIOS {
         for &kind in &results.servers {
             if let Some(held) = results.held(scenario, kind, false) {
                 let cells = memory_cells(held, |it| it.rss_kib as f64);
                 let kind = Some(kind.title().to_owned());
-                table.row(scenario.title, [kind].into_iter().chain(cells));
+                let growth = Some(percent(held.growth()));
+                let cells = [kind].into_iter().chain(cells).chain([growth]);
+                table.row(scenario.title, cells);
             }
         }
     }
     table.under(
         "### Idle connections\n\nThe server's RSS before anybody came; what each connection adds \
-         to it; the RSS when all have left. Three waves of clients come and go.",
+         to it; the RSS when all have left. Three waves of clients come and go; at the end, how \
+         much larger the RSS is in the third one than in the first.",
     )
 }
 
@@ -189,6 +195,76 @@ fn memory_cells(held: &Held, kib: impl Fn(Memory) -> f64) -> Vec<Option<String>>
         all(last.left),
     ];
     cells.map(Some).into()
+}
+
+/// Whether idle connections of ours weigh as little as they should.
+fn targets(results: &Results) -> String {
+    let mut table = Table::new("");
+    table.column("each, RSS");
+    table.column("each, heap");
+    table.column("heap left over (≤ 2 %)");
+    table.column("third wave / first, RSS (≤ 5 %)");
+    for scenario in SCENARIOS {
+        let Work::Idle(idle) = scenario.work else {
+            continue;
+        };
+        let plain = results.held(scenario, Kind::Ours, false);
+        let counting = results.held(scenario, Kind::Ours, true);
+        if plain.is_none() && counting.is_none() {
+            continue;
+        }
+        let Targets { rss, heap } = idle.clients.targets();
+        let each = |kib: f64, most: Option<f64>| {
+            let shown = format!("{} KiB", digits(kib));
+            match most {
+                Some(most) => format!("{shown} (≤ {most}) {}", mark(kib <= most)),
+                None => shown,
+            }
+        };
+        let row = [
+            plain.map(|it| each(it.rss_per_connection(), rss)),
+            counting
+                .and_then(Held::heap_per_connection)
+                .map(|kib| each(kib, heap)),
+            counting.and_then(Held::heap_left_over).map(|(kib, part)| {
+                let shown = percent(part);
+                format!("{} KiB, {shown} {}", digits(kib), mark(part <= 0.02))
+            }),
+            plain.map(|it| {
+                let growth = it.growth();
+                format!("{} {}", percent(growth), mark(growth <= 0.05))
+            }),
+        ];
+        table.row(scenario.title, row);
+    }
+    table.under("Whether our server keeps to its targets (✓) or not (✗):")
+}
+
+fn mark(holds: bool) -> char {
+    if holds { '✓' } else { '✗' }
+}
+
+fn instructions(results: &Results) -> String {
+    let mut table = Table::new("");
+    let servers = results.servers.iter().filter(|&&it| it != Kind::Node);
+    for kind in servers.clone() {
+        table.column(kind.title());
+    }
+    for scenario in SCENARIOS {
+        let cell = |&kind: &Kind| {
+            let mut all = results.instructions.iter();
+            let found = all.find(|it| (it.scenario, it.server) == (scenario.name, kind))?;
+            Some(digits(found.per_message))
+        };
+        let row: Vec<_> = servers.clone().map(cell).collect();
+        if row.iter().any(Option::is_some) {
+            table.row(scenario.title, row);
+        }
+    }
+    table.under(
+        "### Instructions\n\nPer message, of the server's program and libraries; what the kernel \
+         does for them is not in it.",
+    )
 }
 
 fn micro(results: &Results) -> String {
@@ -275,6 +351,10 @@ impl Spread {
         let [median, least, most] = [self.median, self.least, self.most].map(digits);
         format!("**{median}** ({least}–{most})")
     }
+}
+
+fn percent(part: f64) -> String {
+    format!("{:+.1} %", 100.0 * part)
 }
 
 fn mebibytes(kib: f64) -> String {

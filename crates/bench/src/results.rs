@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    instructions::Instructions,
     load::Measured,
     machine::Machine,
     micro::Micro,
@@ -22,6 +23,7 @@ pub(crate) struct Results {
     pub(crate) servers: Vec<Kind>,
     pub(crate) runs: Vec<Run>,
     pub(crate) skipped: Vec<Skipped>,
+    pub(crate) instructions: Vec<Instructions>,
     pub(crate) micro: Vec<Micro>,
 }
 

@@ -14,7 +14,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    sys::resource::{Resource, getrlimit, setrlimit},
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{Signal, kill},
+    },
     time::ClockId,
     unistd::Pid,
 };
@@ -62,7 +65,7 @@ impl Kind {
         }
     }
 
-    fn command(self, counting: bool) -> Result<Command> {
+    fn command(self, build: Build) -> Result<Command> {
         let name = match self {
             Self::Floor => "floor-server",
             Self::Ours => "bench-server",
@@ -75,17 +78,40 @@ impl Kind {
         };
         let here = env::current_exe()?;
         let here = here.parent().context("no directory")?;
-        let program = match counting {
-            true => here.join("../count-allocs/release").join(name),
-            false => here.join(name),
+        let program = match build {
+            Build::CountsAllocations => here.join("../count-allocs/release").join(name),
+            Build::Plain | Build::UnderCallgrind => here.join(name),
         };
         ensure!(
             program.exists(),
             "{} is missing; crates/bench/run builds it",
             program.display()
         );
+        if build == Build::UnderCallgrind {
+            let mut command = Command::new("valgrind");
+            let out = callgrind_file()?;
+            command.args(["--quiet", "--tool=callgrind"]);
+            command.arg(format!("--callgrind-out-file={}", out.display()));
+            command.arg(program);
+            return Ok(command);
+        }
         Ok(Command::new(program))
     }
+}
+
+/// How a server is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    Plain,
+    /// The build that counts allocations. Its times are not compared.
+    CountsAllocations,
+    /// The plain one, whose instructions valgrind counts.
+    UnderCallgrind,
+}
+
+fn callgrind_file() -> Result<PathBuf> {
+    let here = env::current_exe()?;
+    Ok(here.with_file_name("callgrind.out"))
 }
 
 /// The directory of this crate's sources.
@@ -164,12 +190,16 @@ pub(crate) struct Memory {
 }
 
 impl Server {
-    pub(crate) fn start(kind: Kind, counting: bool, cores: Cores) -> Result<Self> {
-        let mut command = kind.command(counting)?;
+    /// Starts a server that listens; `in_memory` clients of its own have joined (ours only).
+    pub(crate) fn start(kind: Kind, build: Build, in_memory: usize, cores: Cores) -> Result<Self> {
+        let mut command = kind.command(build)?;
         let port = free_port()?;
         command.env("PORT", port.to_string());
+        if in_memory > 0 {
+            command.env("PIPES", in_memory.to_string());
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        if counting {
+        if build == Build::CountsAllocations {
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
         }
         pin(cores.server)?;
@@ -233,6 +263,19 @@ impl Server {
         stdout.read_line(&mut line)?;
         let (allocations, bytes) = line.trim().split_once(' ').context("no heap")?;
         Ok(Some((allocations.parse()?, bytes.parse()?)))
+    }
+
+    /// Ends the server, which runs under callgrind; the instructions that it took.
+    pub(crate) fn instructions(mut self) -> Result<u64> {
+        kill(self.pid(), Signal::SIGTERM)?;
+        self.child.wait()?;
+        let out = fs::read_to_string(callgrind_file()?)?;
+        let total = out.lines().find_map(|line| line.strip_prefix("totals: "));
+        total.context("no totals")?.parse().context("totals")
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
     }
 
     fn proc(&self, file: &str) -> PathBuf {

@@ -10,10 +10,13 @@
 //! | `room-broadcast` (room, payload) | `room-broadcast` to the room |
 //!
 //! The allocator is the system's. One thread: the benchmark gives each server a single core.
+//!
+//! With `PIPES` in the environment so many clients, in memory, have joined before the port opens.
 #![cfg_attr(not(feature = "count-allocs"), forbid(unsafe_code))]
 
 #[cfg(feature = "count-allocs")]
 mod heap;
+mod pipes;
 
 use std::{env, error::Error};
 
@@ -45,6 +48,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
     );
 
+    if let Ok(count) = env::var("PIPES") {
+        pipes::join(count.parse()?, io.service()).await?;
+    }
     let listener = TcpListener::bind(("0.0.0.0", port)).await?;
     Ok(serve(listener, io.service()).await?)
 }

@@ -49,7 +49,7 @@ impl Broadcast {
             let speaks = number < groups.len();
             member(group, speaks, load)
         })?;
-        let measured = load.measure(server, timing)?;
+        let measured = load.measure(server, timing.for_each_of(self.clients()))?;
         load.finish()?;
         Ok(measured)
     }

@@ -15,6 +15,8 @@ use crate::{
 pub(crate) struct Connect {
     /// How many are there all the time.
     pub(crate) open: usize,
+    /// How many more, in the server's own memory: they need no open files.
+    pub(crate) in_memory: usize,
     /// By polling, then to WebSocket, then one echo.
     pub(crate) upgrade: bool,
 }

@@ -1,16 +1,17 @@
 //! Clients that are there and silent: what does each of them weigh, and what stays when they have
 //! gone?
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::connect::hold;
 use crate::{
-    client::{Polling, Version, Ws},
+    client::{Polling, Shown, Version, Ws},
+    frame::{self, Frame, Opcode},
     load::Load,
-    reactor::{Reactor, until},
+    reactor::{Reactor, TaskId, until},
     server::{Memory, Server},
 };
 
@@ -63,6 +64,25 @@ pub(crate) struct Wave {
 
 const WAVES: usize = 3;
 
+/// What an idle connection of ours may weigh, in KiB.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Targets {
+    pub(crate) rss: Option<f64>,
+    pub(crate) heap: Option<f64>,
+}
+
+impl Clients {
+    pub(crate) fn targets(self) -> Targets {
+        let (rss, heap) = match self {
+            Self::WebSocket => (Some(4.0), Some(4.0)),
+            Self::WebSocketAfterLarge => (Some(6.0), None),
+            Self::Polling => (None, None),
+            Self::BetweenPolls => (Some(3.0), None),
+        };
+        Targets { rss, heap }
+    }
+}
+
 impl Held {
     /// What a connection of the first wave adds, in KiB.
     pub(crate) fn rss_per_connection(&self) -> f64 {
@@ -74,6 +94,23 @@ impl Held {
     pub(crate) fn heap_per_connection(&self) -> Option<f64> {
         let added = self.waves[0].open.heap_kib? - self.before.heap_kib?;
         Some(added / self.connections as f64)
+    }
+
+    /// How much larger the RSS of the last wave is than that of the first, as a part of it.
+    pub(crate) fn growth(&self) -> f64 {
+        let rss = |wave: &Wave| wave.open.rss_kib as f64;
+        match (self.waves.first(), self.waves.last()) {
+            (Some(first), Some(last)) => rss(last) / rss(first) - 1.0,
+            _ => f64::NAN,
+        }
+    }
+
+    /// What is left over of the heap when all waves have gone: in KiB, and as a part of what there
+    /// was before anybody came.
+    pub(crate) fn heap_left_over(&self) -> Option<(f64, f64)> {
+        let before = self.before.heap_kib?;
+        let left = self.waves.last()?.left.heap_kib? - before;
+        Some((left, left / before))
     }
 }
 
@@ -99,9 +136,13 @@ impl Idle {
         for wave in 0..WAVES {
             let reactor = Reactor::new()?;
             let mut loads = Vec::new();
+            let large = Large::new();
             for server in &*servers {
                 let load = Load::new(reactor.clone(), server.port)?;
-                load.connect(self.connections, |number, load| self.client(number, load))?;
+                let queue = Rc::new(Queue::default());
+                load.connect(self.connections, |number, load| {
+                    self.client(number, load, large.clone(), queue.clone())
+                })?;
                 loads.push(load);
             }
             for load in &loads {
@@ -140,7 +181,13 @@ impl Idle {
         Ok(all)
     }
 
-    async fn client(self, number: usize, load: Rc<Load>) -> Result<()> {
+    async fn client(
+        self,
+        number: usize,
+        load: Rc<Load>,
+        large: Rc<Large>,
+        queue: Rc<Queue>,
+    ) -> Result<()> {
         let target = &load.target;
         match self.clients {
             Clients::WebSocket => {
@@ -151,16 +198,16 @@ impl Idle {
             }
             Clients::WebSocketAfterLarge => {
                 let mut ws = Ws::join(target, Version::Eio4).await?;
+                queue.0.borrow_mut().push((number, load.reactor.current()));
                 load.ready().await;
                 // One after the other, so that what the server holds for all is small.
                 until(|| load.messages() == number as u64).await;
-                let argument = "x".repeat(LARGE);
-                ws.send(&format!(r#"42["message","{argument}"]"#)).await?;
-                ws.expect(&format!(r#"42["message-back","{argument}"]"#))
-                    .await?;
-                drop(argument);
+                ws.push(|out| out.extend_from_slice(&large.request));
+                ws.flush().await?;
+                ws.recv(|frame| large.hear(frame)).await?;
+                ws.shrink();
                 load.count(Duration::ZERO);
-                load.reactor.wake_all();
+                queue.wake(number + 1, &load.reactor);
                 hold(&mut ws, &load).await?;
                 ws.leave().await
             }
@@ -182,6 +229,42 @@ impl Idle {
                 until(|| load.is_stopping()).await;
                 session.leave(false).await
             }
+        }
+    }
+}
+
+/// A large message, and the answer that is due.
+struct Large {
+    request: Vec<u8>,
+    answer: String,
+}
+
+impl Large {
+    fn new() -> Rc<Self> {
+        let argument = "x".repeat(LARGE);
+        let message = format!(r#"42["message","{argument}"]"#);
+        let mut request = Vec::new();
+        frame::encode(&mut request, Opcode::Text, message.as_bytes());
+        let answer = format!(r#"42["message-back","{argument}"]"#);
+        Rc::new(Self { request, answer })
+    }
+
+    fn hear(&self, frame: Frame<'_>) -> Result<()> {
+        let is_it = frame.opcode == Opcode::Text && frame.payload == self.answer.as_bytes();
+        ensure!(is_it, "{} to a large message", Shown(frame.payload));
+        Ok(())
+    }
+}
+
+/// Whose turn it is, by number.
+#[derive(Default)]
+struct Queue(RefCell<Vec<(usize, TaskId)>>);
+
+impl Queue {
+    fn wake(&self, number: usize, reactor: &Reactor) {
+        let queue = self.0.borrow();
+        if let Some(&(_, task)) = queue.iter().find(|(it, _)| *it == number) {
+            reactor.wake(task);
         }
     }
 }

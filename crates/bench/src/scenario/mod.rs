@@ -9,8 +9,10 @@ pub(crate) use self::{
     broadcast::Broadcast,
     connect::Connect,
     echo::{Echo, PollingEcho, Rate, Style},
-    idle::{Clients, Held, Idle, Pauses},
+    idle::{Clients, Held, Idle, Pauses, Targets},
 };
+
+use std::rc::Rc;
 
 use anyhow::Result;
 
@@ -18,7 +20,7 @@ use crate::{
     client::Version,
     load::{Load, Measured, Timing},
     reactor::Reactor,
-    server::Server,
+    server::{Kind, Server},
 };
 
 /// One row of the tables.
@@ -31,6 +33,8 @@ pub(crate) struct Scenario {
     pub(crate) work: Work,
     /// Whether the quick benchmark has it.
     pub(crate) quick: bool,
+    /// How often each round has it; the quick benchmark has it once.
+    pub(crate) times: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -50,11 +54,18 @@ impl Scenario {
             title,
             work,
             quick: true,
+            times: 1,
         }
     }
 
     const fn not_quick(mut self) -> Self {
         self.quick = false;
+        self
+    }
+
+    /// For what varies more than the others.
+    const fn twice(mut self) -> Self {
+        self.times = 2;
         self
     }
 
@@ -70,9 +81,31 @@ impl Scenario {
         }
     }
 
+    /// How many clients the server has in its own memory.
+    pub(crate) fn in_memory(&self) -> usize {
+        match self.work {
+            Work::Connect(connect) => connect.in_memory,
+            _ => 0,
+        }
+    }
+
+    /// Only ours can have clients in its memory.
+    pub(crate) fn is_for(&self, kind: Kind) -> bool {
+        self.in_memory() == 0 || kind == Kind::Ours
+    }
+
+    /// What takes the place of this one on machines that cannot have so many connections.
+    pub(crate) fn substitute(&self) -> Option<&'static Self> {
+        (self.name == AT_50_000).then_some(&IN_MEMORY)
+    }
+
     /// Measures one server, but for idle clients, which are measured side by side.
     pub(crate) fn run(&self, server: &mut Server, timing: Timing) -> Result<Measured> {
         let load = &Load::new(Reactor::new()?, server.port)?;
+        self.run_on(load, server, timing)
+    }
+
+    fn run_on(&self, load: &Rc<Load>, server: &mut Server, timing: Timing) -> Result<Measured> {
         match self.work {
             Work::Echo(echo) => echo.run(load, server, timing),
             Work::PollingEcho(echo) => echo.run(load, server, timing),
@@ -81,6 +114,13 @@ impl Scenario {
             Work::Connect(connect) => connect.run(load, server, timing),
             Work::Idle(_) => anyhow::bail!("idle clients use no time"),
         }
+    }
+
+    /// Has a server answer at least so many messages and nothing more; how many it was.
+    pub(crate) fn answer(&self, server: &mut Server, messages: u64) -> Result<u64> {
+        let load = &Load::new(Reactor::new()?, server.port)?;
+        self.run_on(load, server, Timing::messages(messages))?;
+        Ok(load.messages())
     }
 }
 
@@ -91,6 +131,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "polling, upgrade, one echo, leave",
         Work::Connect(Connect {
             open: 0,
+            in_memory: 0,
             upgrade: true,
         }),
     ),
@@ -156,7 +197,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "broadcast to 10,000, per delivery",
         10_000,
         1,
-    ),
+    )
+    .not_quick(),
     broadcast(
         "broadcast-1000-8",
         "broadcast to 1,000, 8 outstanding",
@@ -171,17 +213,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             members: 100,
             outstanding: 1,
         }),
-    ),
+    )
+    .twice(),
     connect(
         "connect-at-10000",
         "connect, join, leave beside 10,000",
         10_000,
     ),
-    connect(
-        "connect-at-50000",
-        "connect, join, leave beside 50,000",
-        50_000,
-    ),
+    connect(AT_50_000, "connect, join, leave beside 50,000", 50_000),
+    IN_MEMORY,
     idle("idle-ws-2000", "2,000 WebSocket", 2000, Clients::WebSocket),
     idle(
         "idle-ws-10000",
@@ -192,10 +232,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     .not_quick(),
     idle(
         "idle-ws-large",
-        "200 WebSocket, after 1 MB in each direction",
-        200,
+        "1,000 WebSocket, after 1 MB in each direction",
+        1000,
         Clients::WebSocketAfterLarge,
-    ),
+    )
+    .not_quick(),
     idle(
         "idle-polling-2000",
         "2,000 polling, a poll waits",
@@ -209,6 +250,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         Clients::BetweenPolls,
     ),
 ];
+
+const AT_50_000: &str = "connect-at-50000";
+
+/// Without TCP for those that stay.
+const IN_MEMORY: Scenario = Scenario::new(
+    "connect-in-memory-50000",
+    "connect, join, leave beside 50,000 in memory",
+    Work::Connect(Connect {
+        open: 0,
+        in_memory: 50_000,
+        upgrade: false,
+    }),
+);
 
 const fn echo(
     name: &'static str,
@@ -242,8 +296,12 @@ const fn broadcast(
 }
 
 const fn connect(name: &'static str, title: &'static str, open: usize) -> Scenario {
-    let upgrade = false;
-    Scenario::new(name, title, Work::Connect(Connect { open, upgrade }))
+    let connect = Connect {
+        open,
+        in_memory: 0,
+        upgrade: false,
+    };
+    Scenario::new(name, title, Work::Connect(connect))
 }
 
 const fn idle(
