@@ -149,7 +149,7 @@ fn memory(results: &Results) -> String {
         }
     }
     table.under(
-        "### Idle connections\n\nThe server's RSS before anybody came; what each connection adds \
+        "### Idle connections\n\nThe server's RSS after a few clients have come and gone; what each connection adds \
          to it; the RSS when all have left. Three waves of clients come and go; at the end, how \
          much larger the RSS is in the third one than in the first.",
     )
@@ -202,7 +202,7 @@ fn targets(results: &Results) -> String {
     let mut table = Table::new("");
     table.column("each, RSS");
     table.column("each, heap");
-    table.column("heap left over (≤ 2 %)");
+    table.column("heap left over, of what a wave takes (≤ 2 %)");
     table.column("third wave / first, RSS (≤ 5 %)");
     for scenario in SCENARIOS {
         let Work::Idle(idle) = scenario.work else {

@@ -45,6 +45,14 @@ pub(crate) struct Pauses {
     pub(crate) left: Duration,
 }
 
+impl Pauses {
+    const NONE: Self = Self {
+        open: Duration::ZERO,
+        later: Duration::ZERO,
+        left: Duration::from_millis(200),
+    };
+}
+
 /// One server's memory.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Held {
@@ -63,6 +71,9 @@ pub(crate) struct Wave {
 }
 
 const WAVES: usize = 3;
+
+/// Clients that come and go before anything is measured.
+const FIRST: usize = 10;
 
 /// What an idle connection of ours may weigh, in KiB.
 #[derive(Clone, Copy, Debug)]
@@ -105,12 +116,13 @@ impl Held {
         }
     }
 
-    /// What is left over of the heap when all waves have gone: in KiB, and as a part of what there
-    /// was before anybody came.
+    /// What is left over of the heap when all waves have gone: in KiB, and as a part of what a wave
+    /// takes.
     pub(crate) fn heap_left_over(&self) -> Option<(f64, f64)> {
         let before = self.before.heap_kib?;
-        let left = self.waves.last()?.left.heap_kib? - before;
-        Some((left, left / before))
+        let last = self.waves.last()?;
+        let left = last.left.heap_kib? - before;
+        Some((left, left / (last.open.heap_kib? - before)))
     }
 }
 
@@ -126,59 +138,72 @@ impl Idle {
     /// Measures servers side by side.
     pub(crate) fn run(self, servers: &mut [Server], pauses: Pauses) -> Result<Vec<Held>> {
         let mut all = Vec::new();
-        for server in &mut *servers {
+        // What a server makes for its first clients and keeps for all others is no cost of a client.
+        let first = Idle {
+            connections: FIRST,
+            ..self
+        };
+        first.wave(servers, Pauses::NONE, false)?;
+        for before in look(servers)? {
             all.push(Held {
                 connections: self.connections,
-                before: server.memory()?,
+                before,
                 waves: Vec::new(),
             });
         }
-        for wave in 0..WAVES {
-            let reactor = Reactor::new()?;
-            let mut loads = Vec::new();
-            let large = Large::new();
-            for server in &*servers {
-                let load = Load::new(reactor.clone(), server.port)?;
-                let queue = Rc::new(Queue::default());
-                load.connect(self.connections, |number, load| {
-                    self.client(number, load, large.clone(), queue.clone())
-                })?;
-                loads.push(load);
-            }
-            for load in &loads {
-                load.start();
-            }
-            if self.clients == Clients::WebSocketAfterLarge {
-                let what = "everybody has had a large message";
-                reactor.run_until(what, LARGE_TIME, || {
-                    let all = self.connections as u64;
-                    loads.iter().all(|it| it.messages() == all)
-                })?;
-            }
-            reactor.run_for(pauses.open)?;
-            let open = look(servers)?;
-            let mut later = None;
-            if wave == 0 {
-                reactor.run_for(pauses.later.saturating_sub(pauses.open))?;
-                later = Some(look(servers)?);
-            }
-            for load in &loads {
-                load.stop();
-            }
-            let what = "everybody has left";
-            reactor.run_until(what, LEAVE_TIME, || reactor.clients() == 0)?;
-            drop(loads);
-            reactor.run_for(pauses.left)?;
-            let left = look(servers)?;
-            for (i, held) in all.iter_mut().enumerate() {
-                held.waves.push(Wave {
-                    open: open[i],
-                    later: later.as_ref().map(|it| it[i]),
-                    left: left[i],
-                });
+        for number in 0..WAVES {
+            let waves = self.wave(servers, pauses, number == 0)?;
+            for (held, wave) in all.iter_mut().zip(waves) {
+                held.waves.push(wave);
             }
         }
         Ok(all)
+    }
+
+    /// Clients come to all servers, and go.
+    fn wave(self, servers: &mut [Server], pauses: Pauses, looks_later: bool) -> Result<Vec<Wave>> {
+        let reactor = Reactor::new()?;
+        let mut loads = Vec::new();
+        let large = Large::new();
+        for server in &*servers {
+            let load = Load::new(reactor.clone(), server.port)?;
+            let queue = Rc::new(Queue::default());
+            load.connect(self.connections, |number, load| {
+                self.client(number, load, large.clone(), queue.clone())
+            })?;
+            loads.push(load);
+        }
+        for load in &loads {
+            load.start();
+        }
+        if self.clients == Clients::WebSocketAfterLarge {
+            let what = "everybody has had a large message";
+            reactor.run_until(what, LARGE_TIME, || {
+                let all = self.connections as u64;
+                loads.iter().all(|it| it.messages() == all)
+            })?;
+        }
+        reactor.run_for(pauses.open)?;
+        let open = look(servers)?;
+        let mut later = None;
+        if looks_later {
+            reactor.run_for(pauses.later.saturating_sub(pauses.open))?;
+            later = Some(look(servers)?);
+        }
+        for load in &loads {
+            load.stop();
+        }
+        let what = "everybody has left";
+        reactor.run_until(what, LEAVE_TIME, || reactor.clients() == 0)?;
+        drop(loads);
+        reactor.run_for(pauses.left)?;
+        let left = look(servers)?;
+        let waves = (0..servers.len()).map(|i| Wave {
+            open: open[i],
+            later: later.as_ref().map(|it| it[i]),
+            left: left[i],
+        });
+        Ok(waves.collect())
     }
 
     async fn client(

@@ -244,11 +244,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         Clients::Polling,
     ),
     idle(
-        "idle-between-polls-2000",
-        "2,000 polling, between polls",
-        2000,
+        "idle-between-polls-10000",
+        "10,000 polling, between polls",
+        10_000,
         Clients::BetweenPolls,
-    ),
+    )
+    .not_quick(),
 ];
 
 const AT_50_000: &str = "connect-at-50000";
