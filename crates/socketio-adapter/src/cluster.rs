@@ -75,7 +75,8 @@ enum Outlet {
 
 /// What another node has said to a request.
 struct Answer {
-    node: NodeId,
+    /// `None` if it has not said who it is.
+    node: Option<NodeId>,
     /// `None` if it has left instead.
     response: Option<Response>,
 }
@@ -132,7 +133,8 @@ impl Cluster {
         async move {
             // If they cannot be counted, what comes in time is still worth having.
             let mut waiting = Waiting::new(request.peers(peers).await.ok());
-            let mut asked: HashMap<NodeId, Asked> = HashMap::new();
+            // All without a name are one: of them it is enough to know the sums.
+            let mut asked: HashMap<Option<NodeId>, Asked> = HashMap::new();
             loop {
                 let open = asked.values().filter(|node| !node.is_done()).count();
                 let missing = waiting.missing().map(|missing| missing + open);
@@ -146,12 +148,19 @@ impl Cluster {
                 let Some(Answer { node, response }) = answer else {
                     return Err(Incomplete::new(missing));
                 };
-                waiting.heard(&node);
+                match (&node, &response) {
+                    (Some(node), _) => drop(waiting.heard(node)),
+                    (None, Some(Response::ClientCount { .. })) => waiting.heard_somebody(),
+                    (None, _) => {}
+                }
+                let is_named = node.is_some();
                 let node = asked.entry(node).or_default();
                 match response {
-                    Some(Response::ClientCount { count, .. }) => {
-                        node.count.get_or_insert(count);
-                    }
+                    Some(Response::ClientCount { count, .. }) => match &mut node.count {
+                        None => node.count = Some(count),
+                        Some(sum) if !is_named => *sum = sum.saturating_add(count),
+                        Some(_) => {}
+                    },
                     Some(Response::Ack { args, .. }) => {
                         node.answered += 1;
                         let _ = answers.send(args);
@@ -251,10 +260,15 @@ impl Cluster {
             let Some(Answer { node, response }) = request.next().await else {
                 return Err(Incomplete::new(waiting.missing()));
             };
-            // Not twice from the same node.
-            if waiting.heard(&node)
-                && let Some(response) = response
-            {
+            let is_new = match &node {
+                // Not twice from the same node.
+                Some(node) => waiting.heard(node),
+                None => {
+                    waiting.heard_somebody();
+                    true
+                }
+            };
+            if is_new && let Some(response) = response {
                 take(response);
             }
         }
@@ -368,22 +382,32 @@ impl Inbox {
 
     /// Another node answers this one. What nobody waits for any more is ignored.
     pub fn response(&self, from: &NodeId, response: Response) {
-        let requests = self.0.requests();
-        let requests = requests.as_ref();
-        if let Some(request) = requests.and_then(|it| it.get(response.request())) {
-            let _ = request.send(Answer {
-                node: from.clone(),
-                response: Some(response),
-            });
-        }
+        self.answer(Some(from.clone()), response);
+    }
+
+    /// The same, if answers do not say whose they are. For adapters that [count](Peers::Count) the
+    /// other nodes only; that a node answers once is then up to the adapter.
+    pub fn anonymous_response(&self, response: Response) {
+        self.answer(None, response);
     }
 
     /// Another node is gone: nobody waits for its answers any more.
     pub fn left(&self, node: &NodeId) {
         for request in self.0.requests().iter().flat_map(HashMap::values) {
             let _ = request.send(Answer {
-                node: node.clone(),
+                node: Some(node.clone()),
                 response: None,
+            });
+        }
+    }
+
+    fn answer(&self, node: Option<NodeId>, response: Response) {
+        let requests = self.0.requests();
+        let requests = requests.as_ref();
+        if let Some(request) = requests.and_then(|it| it.get(response.request())) {
+            let _ = request.send(Answer {
+                node,
+                response: Some(response),
             });
         }
     }
@@ -443,7 +467,9 @@ async fn forward(mut answers: UnboundedReceiver<Args>, reply: Reply) {
 pub struct Incomplete<T = ()> {
     /// What the others answered.
     pub responses: Vec<T>,
-    /// How many nodes did not answer, if that is known.
+    /// How many nodes did not answer, if that is known. Nodes that do not say which they are (see
+    /// [`Inbox::anonymous_response`]) and have said how many clients they asked, but not what all of
+    /// these answer, count as one.
     pub missing: Option<usize>,
 }
 
@@ -553,6 +579,13 @@ impl Waiting {
         true
     }
 
+    /// A node has answered that does not say which it is.
+    fn heard_somebody(&mut self) {
+        if let Silent::Count(count) = &mut self.silent {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     /// How many there are, if that is known.
     fn missing(&self) -> Option<usize> {
         match &self.silent {
@@ -563,10 +596,10 @@ impl Waiting {
     }
 }
 
-/// A node that was asked for acknowledgements.
+/// A node that was asked for acknowledgements, or all that do not say which they are.
 #[derive(Default)]
 struct Asked {
-    /// How many clients it has asked, once it has said so.
+    /// How many clients have been asked, once that was said.
     count: Option<usize>,
     answered: usize,
 }
