@@ -1,0 +1,77 @@
+// Our servers and official ones in one cluster; see README.md.
+import { randomUUID } from "node:crypto";
+import { withRedis } from "../lib/redis.mjs";
+import { within } from "../lib/time.mjs";
+import { Clients } from "./clients.mjs";
+import { operations } from "./operations.mjs";
+import { withCluster } from "./servers.mjs";
+import { canonical } from "./values.mjs";
+
+const MODES = ["pubsub"];
+
+const MIXED = ["rust", "rust", "node"];
+const OFFICIAL = ["node", "node", "node"];
+
+/** Servers that begin everything: one of ours, and the official one. */
+const ORIGINS = [0, 2];
+
+const OPERATION_LIMIT = 30_000;
+
+/** Runs every operation in a cluster, and gives what came of each or how it failed. */
+async function observe(redis, mode, kinds, binary) {
+  const args = ["--redis", redis.url, "--mode", mode, "--key", randomUUID()];
+  const results = new Map();
+  await withCluster({ kinds, binary, args }, async (servers) => {
+    for (const origin of ORIGINS) {
+      for (const [name, operation] of Object.entries(operations)) {
+        results.set(`${origin} ${name}`, await runOne(servers, origin, operation));
+      }
+    }
+  });
+  return results;
+}
+
+async function runOne(servers, origin, operation) {
+  const clients = new Clients(servers);
+  const id = (name) => clients.id(name);
+  const tell = (command) => servers[origin].tell(command);
+  try {
+    await clients.connectAll();
+    const done = operation({ servers, clients, origin, tell, id });
+    return { result: canonical(await within(OPERATION_LIMIT, "the whole operation", done)) };
+  } catch (error) {
+    return { error };
+  } finally {
+    await clients.close();
+  }
+}
+
+/** Compares a mixed cluster with an official one, operation by operation. */
+export async function runCluster({ report, binary, modes = MODES, mixed = MIXED }) {
+  await withRedis(async (redis) => {
+    for (const mode of modes) {
+      const expected = await observe(redis, mode, OFFICIAL, binary);
+      const found = await observe(redis, mode, mixed, binary);
+      for (const origin of ORIGINS) {
+        for (const name of Object.keys(operations)) {
+          const key = `${origin} ${name}`;
+          await report.run(`${mode}: ${name}, begun by ${mixed[origin]}`, () =>
+            compare(found.get(key), expected.get(key)),
+          );
+        }
+      }
+    }
+  });
+}
+
+function compare(found, expected) {
+  if (expected.error) {
+    throw new Error(`in the official cluster: ${expected.error.message}`);
+  }
+  if (found.error) {
+    throw found.error;
+  }
+  if (found.result !== expected.result) {
+    throw new Error(`${found.result}\ninstead of\n${expected.result}`);
+  }
+}
