@@ -2,7 +2,8 @@
 import { createServer } from "node:http";
 import readline from "node:readline";
 import { parseArgs } from "node:util";
-import { createAdapter } from "@socket.io/redis-adapter";
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { createClient } from "redis";
 import { Server } from "socket.io";
 import { decode, encode } from "./values.mjs";
@@ -31,7 +32,22 @@ const ADAPTERS = {
       requestsTimeout: REQUEST_TIMEOUT,
     });
   },
+  sharded: () => sharded("dynamic"),
+  "sharded-static": () => sharded("static"),
+  async streams() {
+    return createStreamsAdapter(await client(), {
+      streamName: options.key,
+      channelPrefix: options.key,
+    });
+  },
 };
+
+async function sharded(subscriptionMode) {
+  return createShardedAdapter(await client(), await client(), {
+    channelPrefix: options.key,
+    subscriptionMode,
+  });
+}
 
 const http = createServer();
 const io = new Server(http, { adapter: await ADAPTERS[options.mode]() });

@@ -223,3 +223,6 @@ export const operations = {
     return [happened, await fetch({ nsp })(it), await ask({ nsp, event: "name" })(it)];
   },
 };
+
+/** Only the first adapter can do these. */
+export const onlyPubSub = ["names of all rooms"];

@@ -66,7 +66,7 @@ export async function withCluster({ kinds, binary, args }, body) {
   const servers = [];
   try {
     for (const kind of kinds) {
-      servers.push(await startServer(kind, binary, args));
+      servers.push(await startServer(kind, binary, args(kind)));
     }
     for (const nsp of ["/", "/other"]) {
       await until(LIMIT, "the servers know each other", async () => {

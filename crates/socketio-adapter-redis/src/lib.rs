@@ -20,6 +20,8 @@
 //! | Adapter | shares a cluster with |
 //! |---|---|
 //! | [`PubSubAdapter`] | `createAdapter` of `@socket.io/redis-adapter` 8 |
+//! | [`ShardedAdapter`] | `createShardedAdapter` of the same |
+//! | [`StreamsAdapter`] | `createAdapter` of `@socket.io/redis-streams-adapter` 0.3 |
 //!
 //! Whatever Redis does, the clients of a server are served: events for them have been delivered
 //! when `emit` returns, and handlers never wait for it. See [`Redis`] for what happens when it is
@@ -29,13 +31,18 @@
 //! every time.
 #![forbid(unsafe_code)]
 
+mod peer;
 mod pubsub;
 mod queue;
 mod redis;
 mod routes;
+mod sharded;
+mod streams;
 mod wire;
 
 pub use self::{
     pubsub::PubSubAdapter,
     redis::{Builder, ConnectError, Lost, LostReason, Redis, Stats},
+    sharded::{ShardedAdapter, SubscriptionMode},
+    streams::{StreamsAdapter, StreamsBuilder},
 };

@@ -192,7 +192,7 @@ enum Names {
 
 impl Node {
     fn publish(&self, channel: String, payload: Vec<u8>) {
-        self.redis.publish(Publication {
+        self.redis.publish(Publication::Publish {
             channel: channel.into(),
             sharded: false,
             payload,

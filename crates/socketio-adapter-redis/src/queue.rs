@@ -21,16 +21,58 @@ pub(crate) enum Item {
     Barrier(oneshot::Sender<()>),
 }
 
-/// A message for a channel.
-pub(crate) struct Publication {
-    pub(crate) channel: Arc<str>,
-    pub(crate) sharded: bool,
-    pub(crate) payload: Vec<u8>,
+/// A message.
+pub(crate) enum Publication {
+    /// For a channel.
+    Publish {
+        channel: Arc<str>,
+        sharded: bool,
+        payload: Vec<u8>,
+    },
+    /// For a stream, which is cut to about so many entries.
+    Append {
+        stream: Arc<str>,
+        max_len: usize,
+        fields: Box<[(&'static str, String); 4]>,
+    },
 }
 
 impl Publication {
     pub(crate) fn len(&self) -> usize {
-        self.channel.len() + self.payload.len()
+        match self {
+            Publication::Publish {
+                channel, payload, ..
+            } => channel.len() + payload.len(),
+            Publication::Append { stream, fields, .. } => {
+                let fields = fields.iter().map(|(name, value)| name.len() + value.len());
+                stream.len() + fields.sum::<usize>()
+            }
+        }
+    }
+
+    /// Appends the command for it.
+    pub(crate) fn write(&self, commands: &mut redis::Pipeline) {
+        match self {
+            Publication::Publish {
+                channel,
+                sharded,
+                payload,
+            } => {
+                let command = if *sharded { "SPUBLISH" } else { "PUBLISH" };
+                commands.cmd(command).arg(&**channel).arg(payload);
+            }
+            Publication::Append {
+                stream,
+                max_len,
+                fields,
+            } => {
+                let command = commands.cmd("XADD").arg(&**stream);
+                let command = command.arg("MAXLEN").arg("~").arg(*max_len).arg("*");
+                for (name, value) in &**fields {
+                    command.arg(*name).arg(value);
+                }
+            }
+        }
     }
 }
 
@@ -151,7 +193,7 @@ mod tests {
     use super::*;
 
     fn publication(len: usize) -> Item {
-        Item::Publish(Publication {
+        Item::Publish(Publication::Publish {
             channel: "".into(),
             sharded: false,
             payload: vec![0; len],

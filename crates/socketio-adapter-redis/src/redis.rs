@@ -128,6 +128,8 @@ pub enum ConnectError {
 }
 
 pub(crate) struct Link {
+    info: ConnectionInfo,
+    runtime: Handle,
     queue: Queue,
     pub(crate) routes: Routes,
     connected: watch::Sender<bool>,
@@ -250,6 +252,27 @@ impl Redis {
         }
     }
 
+    /// What another connection is made of.
+    pub(crate) fn connection(&self) -> (ConnectionInfo, AsyncConnectionConfig) {
+        (self.link().info.clone(), self.link().config())
+    }
+
+    pub(crate) fn dead_after(&self) -> Duration {
+        self.link().dead_after
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.link().runtime
+    }
+
+    /// A message has come on another connection.
+    pub(crate) fn received(&self) {
+        self.link()
+            .counters
+            .received
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A message could not be understood.
     pub(crate) fn refuse(&self, channel: &[u8], error: &dyn fmt::Display) {
         self.link().counters.refused.fetch_add(1, Ordering::Relaxed);
@@ -310,6 +333,8 @@ impl Builder {
         let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
         let link = Arc::new(Link {
+            info,
+            runtime,
             queue: Queue::new(self.max_queued),
             routes: Routes::default(),
             connected: watch::Sender::new(false),
@@ -317,7 +342,7 @@ impl Builder {
             on_lost: self.on_lost,
             dead_after: self.dead_after,
         });
-        runtime.spawn(link.clone().run(info));
+        link.runtime.spawn(link.clone().run());
         Ok(Redis(Arc::new(Owner(link))))
     }
 }
@@ -359,11 +384,11 @@ impl std::error::Error for ConnectError {}
 
 impl Link {
     /// Keeps the connection until nobody wants it any more.
-    async fn run(self: Arc<Self>, info: ConnectionInfo) {
+    async fn run(self: Arc<Self>) {
         let mut pause = SHORTEST_PAUSE;
         while !self.queue.is_closed() {
             let begun = Instant::now();
-            let error = match self.connect(info.clone()).await {
+            let error = match self.connect().await {
                 Ok(mut connection) => match self.serve(&mut connection).await {
                     Ok(()) => break,
                     Err(error) => error,
@@ -396,7 +421,7 @@ impl Link {
         }
     }
 
-    async fn connect(self: &Arc<Self>, info: ConnectionInfo) -> RedisResult<Connection> {
+    async fn connect(self: &Arc<Self>) -> RedisResult<Connection> {
         let gone = Arc::new(Notify::new());
         let (link, notify) = (self.clone(), gone.clone());
         let receive = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
@@ -406,17 +431,20 @@ impl Link {
             }
             Ok(())
         };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-            .set_response_timeout(Some(self.dead_after))
-            .set_push_sender(receive);
-        let client = Client::open(info)?;
+        let config = self.config().set_push_sender(receive);
+        let client = Client::open(self.info.clone())?;
         let redis = client.get_multiplexed_async_connection_with_config(&config);
         Ok(Connection {
             redis: redis.await?,
             gone,
             subscribed: HashSet::new(),
         })
+    }
+
+    fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+            .set_response_timeout(Some(self.dead_after))
     }
 
     /// Writes what there is to write. Returns when all is written and nobody wants the connection
@@ -465,8 +493,7 @@ impl Link {
         for item in items {
             let question = match item {
                 Item::Publish(it) => {
-                    let command = if it.sharded { "SPUBLISH" } else { "PUBLISH" };
-                    commands.cmd(command).arg(&*it.channel).arg(&it.payload);
+                    it.write(&mut commands);
                     Question::Publish(it.len())
                 }
                 Item::Count {

@@ -11,14 +11,17 @@ use std::{
 };
 
 use common::{Server, connect, shared, unique};
-use socketio::{Socket, SocketIo};
-use socketio_adapter_redis::{LostReason, PubSubAdapter, Redis};
+use socketio::{Socket, SocketIo, adapter::Adapter};
+use socketio_adapter_redis::{LostReason, PubSubAdapter, Redis, StreamsAdapter};
 use socketio_test::{Incoming, TestClient};
 use tokio::time::{sleep, timeout};
 
 /// A server with this connection.
 fn server(redis: &Redis, key: &str) -> SocketIo {
-    let adapter = PubSubAdapter::new(redis.clone()).key(key);
+    server_with(PubSubAdapter::new(redis.clone()).key(key))
+}
+
+fn server_with(adapter: impl Adapter) -> SocketIo {
     let io = SocketIo::builder()
         .adapter(adapter)
         .request_timeout(Duration::from_secs(1))
@@ -146,6 +149,81 @@ async fn nothing_is_lost_or_reordered_while_redis_stands_still() {
     }
     assert_eq!(connection.stats().lost, 0);
     assert_eq!(connection.stats().connections, 1);
+}
+
+#[tokio::test]
+async fn a_stream_is_read_on_where_it_was_left() {
+    let mut redis = Server::start();
+    let one = async || {
+        let connection = connect(&redis);
+        let io = server_with(StreamsAdapter::new(connection.clone()));
+        let client = TestClient::connect(&io).await;
+        (connection, io, client)
+    };
+    let mut pair = [one().await, one().await];
+    meet(&pair).await;
+    for round in 0..5 {
+        for number in 0..100 {
+            pair[0].1.emit("number", &(round * 200 + number)).unwrap();
+        }
+        // Those that read; what is being written would be lost with the others.
+        let readers = redis.command(&["client", "list"]);
+        let readers = readers.lines().filter(|it| it.contains(" cmd=xread "));
+        let ids: Vec<_> = readers
+            .map(|it| it.split([' ', '=']).nth(1).unwrap())
+            .collect();
+        assert_eq!(ids.len(), 2);
+        for id in ids {
+            redis.command(&["client", "kill", "id", id]);
+        }
+        for number in 100..200 {
+            pair[0].1.emit("number", &(round * 200 + number)).unwrap();
+        }
+        for number in 0..200 {
+            let there = next_of(&mut pair[1].2, "number").await;
+            assert_eq!(there, round * 200 + number);
+        }
+        assert_eq!(pair[0].0.stats().lost, 0);
+    }
+    // and it goes on when there is another stream
+    redis.kill();
+    redis.restart();
+    let took = meet(&pair).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // The one that reads may take a moment longer, and still misses nothing.
+    for number in 0..100 {
+        pair[0].1.emit("again", &number).unwrap();
+        assert_eq!(next_of(&mut pair[1].2, "again").await, number);
+    }
+}
+
+#[tokio::test]
+async fn strange_entries_of_a_stream_are_counted_and_ignored() {
+    let name = unique();
+    let connection = connect(shared());
+    let adapter = StreamsAdapter::builder().stream_name(&name);
+    let io = server_with(adapter.channel_prefix(&name).build(connection.clone()));
+    while io.of("/").server_count().await.ok() != Some(1) {}
+    for (fields, refused) in [
+        (&["any", "thing"][..], 0),
+        (&["nsp", "/"], 1),
+        (&["nsp", "/", "uid", "a"], 2),
+        (&["nsp", "/", "uid", "a", "type", "x"], 3),
+        (&["nsp", "/", "uid", "a", "type", "3"], 4),
+        (&["nsp", "/", "uid", "a", "type", "3", "data", "???"], 5),
+        (&["nsp", "/", "uid", "a", "type", "3", "data", "AAAA"], 6),
+        (&["nsp", "/", "uid", "a", "type", "3", "data", "{"], 7),
+        (&["nsp", "/other", "uid", "a", "type", "x"], 7),
+    ] {
+        let add = [&["xadd", &*name, "*"], fields].concat();
+        shared().command(&add);
+        let begun = Instant::now();
+        while connection.stats().refused < refused {
+            sleep(Duration::from_millis(5)).await;
+            assert!(begun.elapsed() < Duration::from_secs(5), "{fields:?}");
+        }
+    }
+    assert_eq!(connection.stats().refused, 7);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     Adapter, BoxError, BoxFuture, Channel, Event, Message, NodeId, Options, Peers, RequestId,
-    Response, Room, Selection, SocketDetails,
+    Response, Room, RoomEvent, Selection, SocketDetails,
 };
 
 /// What other nodes ask this one for, in one namespace. Implemented by the server.
@@ -47,6 +47,10 @@ pub trait Local: Send + Sync + 'static {
 
     /// An event for the server itself; it answers through the reply if there is one.
     fn server_side_emit(&self, event: Event, reply: Option<Reply>);
+
+    /// Adds a function that is told what happens to the rooms of this node from now on, as
+    /// [`Registry::observe`](crate::Registry::observe) does.
+    fn observe_rooms(&self, observer: Box<dyn Fn(&RoomEvent) + Send + Sync>);
 }
 
 /// One namespace of this node among the other nodes.
@@ -389,6 +393,15 @@ impl Inbox {
     /// other nodes only; that a node answers once is then up to the adapter.
     pub fn anonymous_response(&self, response: Response) {
         self.answer(None, response);
+    }
+
+    /// Adds a function that is told what happens to the rooms of this node from now on, for adapters
+    /// that subscribe to rooms. It is called under locks: it may push to a queue, and must not
+    /// call the inbox.
+    pub fn observe_rooms(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) {
+        if let Some(local) = self.0.local.upgrade() {
+            local.observe_rooms(Box::new(observer));
+        }
     }
 
     /// Another node is gone: nobody waits for its answers any more.

@@ -9,7 +9,7 @@ use std::{
 
 use socketio_adapter::{
     Adapter, BoxError, BoxFuture, Channel, Cluster, Event, Inbox, Incomplete, Local, Message,
-    NodeId, Options, Peers, Reply, RequestId, Response, Room, Selection, SocketDetails,
+    NodeId, Options, Peers, Reply, RequestId, Response, Room, RoomEvent, Selection, SocketDetails,
 };
 use socketio_proto::Args;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -141,6 +141,8 @@ impl Local for OneSocket {
     }
 
     fn server_side_emit(&self, _: Event, _: Option<Reply>) {}
+
+    fn observe_rooms(&self, _: Box<dyn Fn(&RoomEvent) + Send + Sync>) {}
 }
 
 fn details(id: &str) -> SocketDetails {

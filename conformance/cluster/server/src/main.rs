@@ -13,7 +13,9 @@ use socketio::{
     BoxError, Namespace, Socket, SocketIo,
     handler::{Auth, Data},
 };
-use socketio_adapter_redis::{PubSubAdapter, Redis};
+use socketio_adapter_redis::{
+    PubSubAdapter, Redis, ShardedAdapter, StreamsAdapter, SubscriptionMode,
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
@@ -47,6 +49,18 @@ async fn run() -> Result<(), BoxError> {
     let builder = SocketIo::builder().request_timeout(REQUEST_TIMEOUT);
     let builder = match &*options.mode {
         "pubsub" => builder.adapter(PubSubAdapter::new(redis.clone()).key(&options.key)),
+        "sharded" | "sharded-to-rooms" | "sharded-static" => {
+            let adapter = ShardedAdapter::new(redis.clone()).channel_prefix(&options.key);
+            builder.adapter(match &*options.mode {
+                "sharded-static" => adapter.subscription_mode(SubscriptionMode::Static),
+                "sharded-to-rooms" => adapter.publish_to_rooms(true),
+                _ => adapter,
+            })
+        }
+        "streams" => {
+            let adapter = StreamsAdapter::builder().stream_name(&options.key);
+            builder.adapter(adapter.channel_prefix(&options.key).build(redis.clone()))
+        }
         mode => return Err(format!("there is no mode {mode}").into()),
     };
     let io = builder.build();

@@ -4,6 +4,7 @@
 //! placeholders, as everywhere in this project, and become MessagePack at the very end.
 
 pub(crate) mod classic;
+pub(crate) mod cluster;
 #[cfg(test)]
 mod properties;
 

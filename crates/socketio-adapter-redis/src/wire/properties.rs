@@ -258,3 +258,84 @@ mod classic {
         }
     }
 }
+
+mod cluster {
+    use super::{
+        super::cluster::{Body, Envelope, Incoming, decode, decode_fields},
+        *,
+    };
+
+    fn content(envelope: Option<Envelope>) -> Option<Incoming> {
+        envelope.map(|it| it.content)
+    }
+
+    fn split(content: Option<Incoming>) -> (Option<Incoming>, Option<Value>) {
+        match content {
+            Some(Incoming::Message(it)) => {
+                let (message, args) = split_message(&it);
+                (Some(Incoming::Message(message)), args)
+            }
+            Some(Incoming::Response(it)) => {
+                let (response, args) = split_response(&it);
+                (Some(Incoming::Response(response)), args)
+            }
+            None => (None, None),
+        }
+    }
+
+    fn read(payload: &Bytes) {
+        // Whatever it is, it is read or refused.
+        if let Ok(envelope) = decode(payload) {
+            split(content(envelope));
+        }
+        for kind in ["3", "9", "12"] {
+            if let Ok(envelope) = decode_fields(Some("uid"), "/", Some(kind), Some(payload)) {
+                split(content(envelope));
+            }
+        }
+    }
+
+    fn both() -> impl Strategy<Value = Incoming> {
+        prop_oneof![
+            message().prop_map(Incoming::Message),
+            response().prop_map(Incoming::Response),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn everything_arrives_as_it_was_sent(
+            sent in both(),
+            (at, byte, cut) in any::<(usize, u8, bool)>(),
+        ) {
+            let body = || match &sent {
+                Incoming::Message(message) => Body::of_message(message).unwrap(),
+                Incoming::Response(response) => Body::of_response(response).unwrap(),
+            };
+            for payload in [body().in_json("uid", "/nsp"), body().in_msgpack("uid", "/nsp")] {
+                let payload = Bytes::from(payload.unwrap());
+                let envelope = decode(&payload).unwrap().unwrap();
+                prop_assert_eq!((&*envelope.uid, &*envelope.nsp), ("uid", "/nsp"));
+                prop_assert_eq!(split(Some(envelope.content)), split(clone(&sent)));
+                read(&damage(&payload, at, byte, cut));
+            }
+            let [(_, uid), (_, nsp), (_, kind), (_, data)] = body().fields("uid", "/nsp").unwrap();
+            let data = Bytes::from(data);
+            let envelope = decode_fields(Some(&uid), &nsp, Some(&kind), Some(&data)).unwrap();
+            prop_assert_eq!(split(content(envelope)), split(clone(&sent)));
+            read(&damage(&data, at, byte, cut));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(payload in vec(any::<u8>(), 0..200)) {
+            read(&payload.into());
+        }
+    }
+
+    fn clone(it: &Incoming) -> Option<Incoming> {
+        Some(match it {
+            Incoming::Message(message) => Incoming::Message(message.clone()),
+            Incoming::Response(response) => Incoming::Response(response.clone()),
+        })
+    }
+}
