@@ -27,7 +27,7 @@ async function startServer(kind, binary, args) {
   };
   const options = { onLine, stdio: ["pipe", "pipe", "pipe"] };
   const [command, first] = kind === "rust" ? [binary, []] : [process.execPath, [NODE]];
-  const { stdin, done, kill } = start(command, [...first, ...args], options);
+  const { stdin, done, kill, pid } = start(command, [...first, ...args], options);
   let ended;
   done.then(
     (end) => (ended = end),
@@ -39,10 +39,14 @@ async function startServer(kind, binary, args) {
     }
     return port;
   });
+  let isKilled = false;
   let nextId = 0;
+  // One that was killed takes nothing any more.
+  stdin.on("error", () => {});
   return {
     kind,
     url: `http://127.0.0.1:${port}`,
+    pid,
     /** Tells it something, and resolves with what came of it. */
     tell(command) {
       const id = nextId++;
@@ -53,11 +57,18 @@ async function startServer(kind, binary, args) {
     async stop() {
       stdin.end();
       const end = await within(LIMIT, `a ${kind} server ends`, done);
+      if (isKilled) {
+        return;
+      }
       if (end.code !== 0 || end.stderr.includes("panicked at")) {
         throw new Error(`a ${kind} server ended with ${end.code}: ${end.stderr}`);
       }
     },
-    kill,
+    /** Ends it at once. */
+    kill(signal) {
+      isKilled = true;
+      kill(signal);
+    },
   };
 }
 
