@@ -23,6 +23,8 @@
 //! | [`ShardedAdapter`] | `createShardedAdapter` of the same |
 //! | [`StreamsAdapter`] | `createAdapter` of `@socket.io/redis-streams-adapter` 0.3 |
 //!
+//! An [`Emitter`] reaches the clients of all of them from a process that is no server.
+//!
 //! Whatever Redis does, the clients of a server are served: events for them have been delivered
 //! when `emit` returns, and handlers never wait for it. See [`Redis`] for what happens when it is
 //! away, and [`Stats`] for what was lost.
@@ -31,6 +33,7 @@
 //! every time.
 #![forbid(unsafe_code)]
 
+mod emitter;
 mod peer;
 mod pubsub;
 mod queue;
@@ -41,6 +44,7 @@ mod streams;
 mod wire;
 
 pub use self::{
+    emitter::Emitter,
     pubsub::PubSubAdapter,
     redis::{Builder, ConnectError, Lost, LostReason, Redis, Stats},
     sharded::{ShardedAdapter, SubscriptionMode},

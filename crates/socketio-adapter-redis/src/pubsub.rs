@@ -71,6 +71,14 @@ impl PubSubAdapter {
         self.specific = specific;
         self
     }
+
+    pub(crate) fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
+    pub(crate) fn key_of_channels(&self) -> &str {
+        &self.key
+    }
 }
 
 impl Adapter for PubSubAdapter {

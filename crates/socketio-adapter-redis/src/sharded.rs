@@ -91,6 +91,14 @@ impl ShardedAdapter {
         self.to_rooms = to_rooms;
         self
     }
+
+    pub(crate) fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
 }
 
 impl Adapter for ShardedAdapter {

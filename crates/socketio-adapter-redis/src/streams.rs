@@ -139,6 +139,19 @@ impl StreamsBuilder {
         }))
     }
 
+    /// An entry for the stream of a namespace.
+    pub(crate) fn append(
+        &self,
+        namespace: &str,
+        fields: [(&'static str, String); 4],
+    ) -> Publication {
+        Publication::Append {
+            stream: self.stream_of(namespace).into(),
+            max_len: self.max_len,
+            fields: Box::new(fields),
+        }
+    }
+
     /// The stream of a namespace. Where the official adapter would write to one that nobody reads,
     /// since it takes remainders of negative numbers, this is another one.
     fn stream_of(&self, namespace: &str) -> String {
@@ -178,7 +191,6 @@ impl Adapter for StreamsAdapter {
         });
         reader.add(&node);
         Arc::new(StreamsChannel {
-            stream: options.stream_of(namespace).into(),
             adapter: self.0.clone(),
             node,
         })
@@ -201,7 +213,6 @@ impl fmt::Debug for StreamsAdapter {
 struct StreamsChannel {
     adapter: Arc<Shared>,
     node: Arc<Node>,
-    stream: Arc<str>,
 }
 
 impl StreamsChannel {
@@ -225,11 +236,10 @@ impl Channel for StreamsChannel {
             Err(error) => return peer.redis.unsendable(&error),
         };
         match body.fields(&peer.uid, &peer.namespace) {
-            Ok(fields) => peer.redis.publish(Publication::Append {
-                stream: self.stream.clone(),
-                max_len: self.adapter.options.max_len,
-                fields: Box::new(fields),
-            }),
+            Ok(fields) => {
+                let options = &self.adapter.options;
+                peer.redis.publish(options.append(&peer.namespace, fields));
+            }
             Err(error) => peer.redis.unsendable(&error),
         }
     }
