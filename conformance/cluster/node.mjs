@@ -4,6 +4,7 @@ import readline from "node:readline";
 import { parseArgs } from "node:util";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
+import { Emitter } from "@socket.io/redis-emitter";
 import { createClient } from "redis";
 import { Server } from "socket.io";
 import { decode, encode } from "./values.mjs";
@@ -52,6 +53,7 @@ async function sharded(subscriptionMode) {
 const http = createServer();
 const io = new Server(http, { adapter: await ADAPTERS[options.mode]() });
 const notes = [];
+const emitting = await client();
 
 /** What every namespace does for its clients and for other servers. */
 function serve(namespace) {
@@ -123,6 +125,31 @@ async function remote(sockets, { then, event, args, names, close, flags = {} }) 
   return { answers, error: false };
 }
 
+async function asEmitter({ nsp = "/", rooms = [], except = [], then, event, args, names, close }) {
+  const to = new Emitter(emitting, { key: options.key }, nsp);
+  const some = to.to(rooms).except(except);
+  switch (then) {
+    case "emit":
+      some.emit(event, ...args);
+      break;
+    case "join":
+      some.socketsJoin(names);
+      break;
+    case "leave":
+      some.socketsLeave(names);
+      break;
+    case "disconnect":
+      some.disconnectSockets(close);
+      break;
+    case "server emit":
+      to.serverSideEmit(event, ...args);
+      break;
+    default:
+      throw new Error(`nobody can ${then}`);
+  }
+  return null;
+}
+
 async function run(command) {
   const namespace = io.of(command.nsp ?? "/");
   const to = operator(namespace, command);
@@ -155,6 +182,8 @@ async function run(command) {
       return notes.splice(0);
     case "count":
       return namespace.adapter.serverCount();
+    case "emitter":
+      return asEmitter(command);
     case "rooms":
       return [...(await namespace.adapter.allRooms())];
     default:

@@ -200,6 +200,31 @@ export const operations = {
     // Only the official server has this question; ours answers it.
     servers[origin].kind === "node" ? clients.named(await tell({ do: "rooms" })).sort() : ["c0", "c1", "c2", "even", "odd", "two"],
 
+  "an emitter emits": async ({ tell, clients, id }) => {
+    const emit = (more) => tell({ do: "emitter", then: "emit", event: "event", ...more });
+    await emit({ args: VALUES });
+    await emit({ args: [BINARY, { deep: [BINARY] }] });
+    await emit({ args: [], rooms: ["even"] });
+    await emit({ args: [1], rooms: ["even", "odd"], except: [id("c0")] });
+    await emit({ args: [2], except: ["even"] });
+    await emit({ args: [3], nsp: "/other" });
+    await sleep(100);
+    return clients.happened();
+  },
+  "an emitter moves sockets": async (it) => {
+    await it.tell({ do: "emitter", then: "join", names: ["new", "newer"] });
+    await it.tell({ do: "emitter", then: "leave", rooms: ["even"], names: ["newer", "even"] });
+    await sleep(100);
+    const rooms = await roomsOfAll(it);
+    await it.tell({ do: "emitter", then: "disconnect", rooms: [it.id("c1")], close: true });
+    await sleep(100);
+    return [rooms, await it.clients.happened(), await roomsOfAll(it)];
+  },
+  "an emitter emits to servers": async ({ tell, servers }) => {
+    await tell({ do: "emitter", then: "server emit", event: "note", args: [1, "é"] });
+    return notes(servers);
+  },
+
   "namespaces do not mix": async (it) => {
     await it.clients.connect(1, "other", { nsp: "/other", rooms: ["even"] });
     await it.tell({ do: "emit", event: "in /", args: [] });
@@ -225,4 +250,9 @@ export const operations = {
 };
 
 /** Only the first adapter can do these. */
-export const onlyPubSub = ["names of all rooms"];
+export const onlyPubSub = [
+  "names of all rooms",
+  "an emitter emits",
+  "an emitter moves sockets",
+  "an emitter emits to servers",
+];

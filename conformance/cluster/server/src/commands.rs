@@ -15,6 +15,7 @@
 //! | `server ask` | `event`, `args` | `answers`, `error` |
 //! | `notes` | | the events of other servers since the last time |
 //! | `count` | | how many servers there are |
+//! | `emitter` | `then`: `emit`, `join`, `leave`, `disconnect` or `server emit`, and its members | does it as a process without a server |
 //! | `stats` | | those of the connection to Redis |
 
 use std::{
@@ -29,7 +30,7 @@ use socketio::{
     BoxError, BroadcastOperator, Namespace, RemoteSocket, ServerSideError, ServerSideEvent,
     SocketIo,
 };
-use socketio_adapter_redis::Redis;
+use socketio_adapter_redis::{Emitter, PubSubAdapter, Redis};
 
 use crate::values::{Any, args};
 
@@ -130,6 +131,7 @@ pub(crate) async fn run(
     io: &SocketIo,
     notes: &Notes,
     redis: &Redis,
+    key: &str,
     command: Value,
 ) -> Result<Value, BoxError> {
     let it: Command = serde_json::from_value(command)?;
@@ -163,6 +165,7 @@ pub(crate) async fn run(
         }
         "notes" => return Ok(notes.take().into()),
         "count" => return Ok(namespace.server_count().await?.into()),
+        "emitter" => as_emitter(redis, key, &it)?,
         "stats" => {
             let stats = redis.stats();
             return Ok(json!({
@@ -176,6 +179,26 @@ pub(crate) async fn run(
         other => return Err(format!("nobody can {other}").into()),
     }
     Ok(Value::Null)
+}
+
+fn as_emitter(redis: &Redis, key: &str, it: &Command) -> Result<(), BoxError> {
+    let emitter = Emitter::pub_sub(&PubSubAdapter::new(redis.clone()).key(key));
+    let mut to = emitter.of(&it.nsp);
+    for room in &it.rooms {
+        to = to.to(&**room);
+    }
+    for room in &it.except {
+        to = to.except(&**room);
+    }
+    match &*it.then {
+        "emit" => to.emit(&it.event, &args(&it.args)?)?,
+        "join" => to.sockets_join(it.names.iter().map(|it| &**it)),
+        "leave" => to.sockets_leave(it.names.iter().map(|it| &**it)),
+        "disconnect" => to.disconnect_sockets(it.close),
+        "server emit" => to.server_side_emit(&it.event, &args(&it.args)?)?,
+        other => return Err(format!("nobody can {other}").into()),
+    }
+    Ok(())
 }
 
 fn operator(namespace: &Namespace, it: &Command) -> BroadcastOperator {

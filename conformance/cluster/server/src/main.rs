@@ -85,9 +85,10 @@ async fn run() -> Result<(), BoxError> {
     while let Some(line) = lines.next_line().await? {
         let command: Value = serde_json::from_str(&line)?;
         let (io, notes, redis) = (io.clone(), notes.clone(), redis.clone());
+        let key = options.key.clone();
         tokio::spawn(async move {
             let id = command["id"].clone();
-            let line = match commands::run(&io, &notes, &redis, command).await {
+            let line = match commands::run(&io, &notes, &redis, &key, command).await {
                 Ok(result) => json!({ "id": id, "result": result }),
                 Err(error) => json!({ "id": id, "error": error.to_string() }),
             };
