@@ -34,6 +34,9 @@
 #![forbid(unsafe_code)]
 
 mod emitter;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod peer;
 mod pubsub;
 mod queue;
