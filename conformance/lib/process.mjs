@@ -47,7 +47,7 @@ export function start(command, args, { onLine = () => {}, ...options } = {}) {
   });
   // Whoever cares awaits `done`; who does not must not bring the run down.
   done.catch(() => {});
-  return { kill: (signal) => child.pid && signalGroup(child, signal), done };
+  return { kill: (signal) => child.pid && signalGroup(child, signal), done, stdin: child.stdin, pid: child.pid };
 }
 
 /** Runs a program to its end, within `ms`. */

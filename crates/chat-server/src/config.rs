@@ -14,6 +14,8 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     /// Where files are read from, instead of the page in the binary.
     pub(crate) static_dir: Option<PathBuf>,
+    /// Where other servers are found that are the same chat.
+    pub(crate) redis: Option<String>,
 }
 
 /// What [`Config::read`] found on the command line.
@@ -24,7 +26,7 @@ pub(crate) enum Command {
 }
 
 impl Config {
-    /// Reads the arguments of the process, and HOST and PORT of its environment.
+    /// Reads the arguments of the process, and HOST, PORT and REDIS_URL of its environment.
     ///
     /// # Errors
     /// A sentence for the user.
@@ -41,6 +43,7 @@ impl Config {
         let usable = |host: &String| parse_host(host).is_ok();
         let mut host = from_environment("HOST").filter(usable);
         let mut port = from_environment("PORT");
+        let mut redis = from_environment("REDIS_URL");
         let mut static_dir = None;
         while let Some(argument) = arguments.next() {
             let (name, value) = match argument.split_once('=') {
@@ -55,6 +58,7 @@ impl Config {
                 "-h" | "--help" => return Ok(Command::Help),
                 "--host" => host = Some(value()?),
                 "--port" => port = Some(value()?),
+                "--redis" => redis = Some(value()?),
                 "--static-dir" => static_dir = Some(PathBuf::from(value()?)),
                 _ => return Err(format!("there is no option {name}; --help lists them")),
             }
@@ -63,6 +67,7 @@ impl Config {
             host: host.as_deref().map(parse_host).transpose()?.flatten(),
             port: port.as_deref().map_or(Ok(DEFAULT_PORT), parse_port)?,
             static_dir,
+            redis,
         }))
     }
 }
@@ -76,6 +81,7 @@ Usage: chat-server [OPTIONS]
 Options:
       --host <ADDRESS>    IP address to listen on, or `localhost` [env: HOST] [default: all]
       --port <PORT>       Port to listen on; 0 picks a free one [env: PORT] [default: 3000]
+      --redis <URL>       Be one chat with all servers at this Redis [env: REDIS_URL]
       --static-dir <DIR>  Serve the files of this folder instead of the page in the binary
   -h, --help              Print this
 ";
@@ -116,6 +122,7 @@ mod tests {
             host: host.map(IpAddr::from),
             port,
             static_dir: static_dir.map(PathBuf::from),
+            redis: None,
         }))
     }
 
@@ -138,6 +145,24 @@ mod tests {
         let arguments = ["--host", "localhost", "--port=5000", "--static-dir", "www"];
         let expected = run(Some([127, 0, 0, 1]), 5000, Some("www"));
         assert_eq!(parse(&arguments, &environment), expected);
+    }
+
+    #[test]
+    fn redis_may_be_named_in_both_ways() {
+        for (arguments, environment, expected) in [
+            (&[][..], &[][..], None),
+            (&[], &[("REDIS_URL", "redis://a/")], Some("redis://a/")),
+            (
+                &["--redis", "redis://b/"],
+                &[("REDIS_URL", "redis://a/")],
+                Some("redis://b/"),
+            ),
+        ] {
+            let Ok(Command::Run(config)) = parse(arguments, environment) else {
+                panic!("{arguments:?}")
+            };
+            assert_eq!(config.redis.as_deref(), expected);
+        }
     }
 
     #[test]

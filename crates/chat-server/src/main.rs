@@ -15,6 +15,7 @@ use std::{
 
 use hyper::service::service_fn;
 use socketio::SocketIo;
+use socketio_adapter_redis::Redis;
 use tokio::net::TcpListener;
 
 use crate::config::{Command, Config, HELP};
@@ -53,13 +54,14 @@ async fn run(config: Config) -> io::Result<()> {
         let what = format!("--static-dir: {} is no folder", dir.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, what));
     }
+    let redis = config.redis.as_deref().map(connect).transpose()?;
     let listener = listen(&config).await?;
     let port = listener.local_addr()?.port();
     match config.host {
         None => say(&format!("listening on *:{port}")),
         Some(host) => say(&format!("listening on {}", SocketAddr::new(host, port))),
     }
-    let io = chat::chat();
+    let io = chat::chat(redis);
     let routes = {
         let server = io.service();
         let dir: Option<Arc<std::path::Path>> = config.static_dir.map(Into::into);
@@ -77,6 +79,14 @@ async fn run(config: Config) -> io::Result<()> {
     socketio::serve(listener, routes)
         .with_graceful_shutdown(shutdown(io))
         .await
+}
+
+/// Connects to Redis; not yet, if it is away.
+fn connect(url: &str) -> io::Result<Redis> {
+    let redis = Redis::builder(url)
+        .on_lost(|lost| eprintln!("chat-server: lost for other servers: {lost}"))
+        .connect();
+    redis.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("--redis: {error}")))
 }
 
 /// Listens on the asked address, or on all of the machine, IPv4 and IPv6.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testkit::Ws;
+use testkit::{RedisServer, Ws};
 
 const PAGE: &[u8] = include_bytes!("../../../static/index.html");
 
@@ -27,6 +27,7 @@ impl Chat {
             .args(arguments)
             .env_remove("HOST")
             .env_remove("PORT")
+            .env_remove("REDIS_URL")
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
@@ -137,6 +138,40 @@ async fn a_message_goes_to_everyone_and_visits_are_printed() {
     }
     drop(ann);
     assert_eq!(chat.line(), "user disconnected");
+}
+
+#[tokio::test]
+async fn two_servers_with_one_redis_are_one_chat() {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let one = Chat::start(&["--port", "0", "--redis", &url], &[]);
+    let two = Chat::start(&["--port", "0"], &[("REDIS_URL", &url)]);
+    let mut ann = join(one.addr).await;
+    let mut bob = join(two.addr).await;
+    // Both connect to Redis on their own time.
+    let subscribed = || redis.command(&["pubsub", "numsub", "socket.io-request#/#"]);
+    while !subscribed().trim().ends_with('2') {
+        thread::sleep(Duration::from_millis(10));
+    }
+    for (text, from_ann) in [
+        (r#"42["chat message","<b>é€😀</b>"]"#, true),
+        (r#"42["chat message","from the other"]"#, false),
+    ] {
+        let from = if from_ann { &mut ann } else { &mut bob };
+        from.text(text).await;
+        assert_eq!(ann.recv_text().await, text);
+        assert_eq!(bob.recv_text().await, text);
+    }
+}
+
+#[test]
+fn an_address_that_is_none_is_said() {
+    let output = Command::new(env!("CARGO_BIN_EXE_chat-server"))
+        .args(["--port", "0", "--redis", "nonsense"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--redis"));
 }
 
 #[tokio::test]

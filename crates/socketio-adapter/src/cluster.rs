@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     Adapter, BoxError, BoxFuture, Channel, Event, Message, NodeId, Options, Peers, RequestId,
-    Response, Room, Selection, SocketDetails,
+    Response, Room, RoomEvent, Selection, SocketDetails,
 };
 
 /// What other nodes ask this one for, in one namespace. Implemented by the server.
@@ -47,6 +47,10 @@ pub trait Local: Send + Sync + 'static {
 
     /// An event for the server itself; it answers through the reply if there is one.
     fn server_side_emit(&self, event: Event, reply: Option<Reply>);
+
+    /// Adds a function that is told what happens to the rooms of this node from now on, as
+    /// [`Registry::observe`](crate::Registry::observe) does.
+    fn observe_rooms(&self, observer: Box<dyn Fn(&RoomEvent) + Send + Sync>);
 }
 
 /// One namespace of this node among the other nodes.
@@ -75,7 +79,8 @@ enum Outlet {
 
 /// What another node has said to a request.
 struct Answer {
-    node: NodeId,
+    /// `None` if it has not said who it is.
+    node: Option<NodeId>,
     /// `None` if it has left instead.
     response: Option<Response>,
 }
@@ -132,7 +137,8 @@ impl Cluster {
         async move {
             // If they cannot be counted, what comes in time is still worth having.
             let mut waiting = Waiting::new(request.peers(peers).await.ok());
-            let mut asked: HashMap<NodeId, Asked> = HashMap::new();
+            // All without a name are one: of them it is enough to know the sums.
+            let mut asked: HashMap<Option<NodeId>, Asked> = HashMap::new();
             loop {
                 let open = asked.values().filter(|node| !node.is_done()).count();
                 let missing = waiting.missing().map(|missing| missing + open);
@@ -146,12 +152,19 @@ impl Cluster {
                 let Some(Answer { node, response }) = answer else {
                     return Err(Incomplete::new(missing));
                 };
-                waiting.heard(&node);
+                match (&node, &response) {
+                    (Some(node), _) => drop(waiting.heard(node)),
+                    (None, Some(Response::ClientCount { .. })) => waiting.heard_somebody(),
+                    (None, _) => {}
+                }
+                let is_named = node.is_some();
                 let node = asked.entry(node).or_default();
                 match response {
-                    Some(Response::ClientCount { count, .. }) => {
-                        node.count.get_or_insert(count);
-                    }
+                    Some(Response::ClientCount { count, .. }) => match &mut node.count {
+                        None => node.count = Some(count),
+                        Some(sum) if !is_named => *sum = sum.saturating_add(count),
+                        Some(_) => {}
+                    },
                     Some(Response::Ack { args, .. }) => {
                         node.answered += 1;
                         let _ = answers.send(args);
@@ -251,10 +264,15 @@ impl Cluster {
             let Some(Answer { node, response }) = request.next().await else {
                 return Err(Incomplete::new(waiting.missing()));
             };
-            // Not twice from the same node.
-            if waiting.heard(&node)
-                && let Some(response) = response
-            {
+            let is_new = match &node {
+                // Not twice from the same node.
+                Some(node) => waiting.heard(node),
+                None => {
+                    waiting.heard_somebody();
+                    true
+                }
+            };
+            if is_new && let Some(response) = response {
                 take(response);
             }
         }
@@ -368,13 +386,21 @@ impl Inbox {
 
     /// Another node answers this one. What nobody waits for any more is ignored.
     pub fn response(&self, from: &NodeId, response: Response) {
-        let requests = self.0.requests();
-        let requests = requests.as_ref();
-        if let Some(request) = requests.and_then(|it| it.get(response.request())) {
-            let _ = request.send(Answer {
-                node: from.clone(),
-                response: Some(response),
-            });
+        self.answer(Some(from.clone()), response);
+    }
+
+    /// The same, if answers do not say whose they are. For adapters that [count](Peers::Count) the
+    /// other nodes only; that a node answers once is then up to the adapter.
+    pub fn anonymous_response(&self, response: Response) {
+        self.answer(None, response);
+    }
+
+    /// Adds a function that is told what happens to the rooms of this node from now on, for adapters
+    /// that subscribe to rooms. It is called under locks: it may push to a queue, and must not
+    /// call the inbox.
+    pub fn observe_rooms(&self, observer: impl Fn(&RoomEvent) + Send + Sync + 'static) {
+        if let Some(local) = self.0.local.upgrade() {
+            local.observe_rooms(Box::new(observer));
         }
     }
 
@@ -382,8 +408,19 @@ impl Inbox {
     pub fn left(&self, node: &NodeId) {
         for request in self.0.requests().iter().flat_map(HashMap::values) {
             let _ = request.send(Answer {
-                node: node.clone(),
+                node: Some(node.clone()),
                 response: None,
+            });
+        }
+    }
+
+    fn answer(&self, node: Option<NodeId>, response: Response) {
+        let requests = self.0.requests();
+        let requests = requests.as_ref();
+        if let Some(request) = requests.and_then(|it| it.get(response.request())) {
+            let _ = request.send(Answer {
+                node,
+                response: Some(response),
             });
         }
     }
@@ -443,7 +480,9 @@ async fn forward(mut answers: UnboundedReceiver<Args>, reply: Reply) {
 pub struct Incomplete<T = ()> {
     /// What the others answered.
     pub responses: Vec<T>,
-    /// How many nodes did not answer, if that is known.
+    /// How many nodes did not answer, if that is known. Nodes that do not say which they are (see
+    /// [`Inbox::anonymous_response`]) and have said how many clients they asked, but not what all of
+    /// these answer, count as one.
     pub missing: Option<usize>,
 }
 
@@ -553,6 +592,13 @@ impl Waiting {
         true
     }
 
+    /// A node has answered that does not say which it is.
+    fn heard_somebody(&mut self) {
+        if let Silent::Count(count) = &mut self.silent {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     /// How many there are, if that is known.
     fn missing(&self) -> Option<usize> {
         match &self.silent {
@@ -563,10 +609,10 @@ impl Waiting {
     }
 }
 
-/// A node that was asked for acknowledgements.
+/// A node that was asked for acknowledgements, or all that do not say which they are.
 #[derive(Default)]
 struct Asked {
-    /// How many clients it has asked, once it has said so.
+    /// How many clients have been asked, once that was said.
     count: Option<usize>,
     answered: usize,
 }

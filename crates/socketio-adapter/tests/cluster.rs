@@ -9,7 +9,7 @@ use std::{
 
 use socketio_adapter::{
     Adapter, BoxError, BoxFuture, Channel, Cluster, Event, Inbox, Incomplete, Local, Message,
-    NodeId, Options, Peers, Reply, RequestId, Response, Room, Selection, SocketDetails,
+    NodeId, Options, Peers, Reply, RequestId, Response, Room, RoomEvent, Selection, SocketDetails,
 };
 use socketio_proto::Args;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -141,6 +141,8 @@ impl Local for OneSocket {
     }
 
     fn server_side_emit(&self, _: Event, _: Option<Reply>) {}
+
+    fn observe_rooms(&self, _: Box<dyn Fn(&RoomEvent) + Send + Sync>) {}
 }
 
 fn details(id: &str) -> SocketDetails {
@@ -251,6 +253,76 @@ async fn who_has_not_acknowledged_in_time_is_counted() {
         assert_eq!(came, 2);
         assert_eq!(requests(&cluster), "Cluster { requests: Some(0), .. }");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_need_no_name() {
+    let wire = Wire::with(Peers::Count(3));
+    let (cluster, _local) = open(&wire);
+    let (asked, mut answers) = ask(&cluster);
+    let request = wire.request();
+    let count = |count| Response::ClientCount {
+        request: request.clone(),
+        count,
+    };
+    let ack = || Response::Ack {
+        request: request.clone(),
+        args: Args::new(&1).unwrap(),
+    };
+    let says = async |response| {
+        wire.inbox().anonymous_response(response);
+        tokio::task::yield_now().await;
+    };
+    says(count(2)).await;
+    says(ack()).await;
+    says(count(0)).await;
+    says(ack()).await;
+    assert!(!asked.is_finished(), "one node has said nothing");
+    // may be of the third node, in another channel than its number
+    says(ack()).await;
+    assert!(!asked.is_finished());
+    says(count(2)).await;
+    assert!(!asked.is_finished(), "one answer is missing");
+    says(ack()).await;
+    assert_eq!(asked.await.unwrap(), Ok(()));
+    let mut came = 0;
+    while answers.recv().await.is_some() {
+        came += 1;
+    }
+    assert_eq!(came, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_without_a_name_are_missed() {
+    for (counts, missing) in [(&[][..], 2), (&[0], 1), (&[1], 2), (&[1, 1], 1)] {
+        let wire = Wire::with(Peers::Count(2));
+        let (cluster, _local) = open(&wire);
+        let (asked, _answers) = ask(&cluster);
+        for &count in counts {
+            let request = wire.request();
+            let response = Response::ClientCount { request, count };
+            wire.inbox().anonymous_response(response);
+        }
+        let error = asked.await.unwrap().unwrap_err();
+        assert_eq!(error.missing, Some(missing), "{counts:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sockets_of_nodes_without_a_name_are_fetched() {
+    let wire = Wire::with(Peers::Count(2));
+    let (cluster, _local) = open(&wire);
+    let fetched = fetch(&cluster).await;
+    let request = wire.request();
+    for id in ["1", "2"] {
+        let (request, sockets) = (request.clone(), vec![details(id)]);
+        let response = Response::Sockets { request, sockets };
+        wire.inbox().anonymous_response(response);
+    }
+    assert_eq!(
+        ids(fetched.await.unwrap().unwrap()),
+        ["1".into(), "2".into()]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,8 +87,15 @@ impl Args {
         self.attachments = Some(Arc::new(attachments));
     }
 
-    /// The first argument as the name of an event, and the others.
-    pub(crate) fn split_name(mut self) -> Option<(Str, Self)> {
+    /// The first argument as the name of an event, and the others. `None` if it is neither a string
+    /// nor a number.
+    ///
+    /// ```
+    /// let args = socketio_proto::Args::new(&("name", 1, 2)).unwrap();
+    /// let (name, args) = args.split_name().unwrap();
+    /// assert_eq!((&*name, args.json()), ("name", "1,2"));
+    /// ```
+    pub fn split_name(mut self) -> Option<(Str, Self)> {
         if self.is_named() {
             self.text = format!("[{}]", self.json()).into();
             self.array = 0;

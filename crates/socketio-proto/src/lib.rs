@@ -13,6 +13,7 @@
 //! | [`Decoder`] | messages into packets |
 //! | [`Codec`] | all of that, with the default parser or with another [`Parser`] |
 //! | [`Args`] | arguments into a Rust value |
+//! | [`msgpack`] | JSON with binary data into MessagePack, and back |
 //!
 //! ```
 //! use socketio_proto::{Decoder, Limits, PacketKind, encode};
@@ -35,7 +36,7 @@ mod decode;
 pub mod encode;
 mod error;
 mod json;
-mod msgpack;
+pub mod msgpack;
 mod packet;
 mod parser;
 mod placeholder;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 use serde_json::{Value, json, value::RawValue};
 use socketio_proto::{
     Args, Codec, DecodeError, EncodeError, Limits, MsgpackParser, Packet, PacketKind, Parser,
+    msgpack,
 };
 
 fn decode(message: impl AsRef<[u8]>) -> Result<Packet, DecodeError> {
@@ -755,4 +756,57 @@ proptest! {
             let _ = bytes_of(codec().event("/", None, "e", &args));
         }
     }
+}
+
+// What servers write for each other.
+
+#[test]
+fn values_of_other_protocols_are_read_and_written() {
+    let json = r#"["uid",{"a":[1,-2,0.5,{"_placeholder":true,"num":0}]},"ü"]"#;
+    let attachments = [Bytes::from_static(b"\x00\xff")];
+    let message = msgpack::from_json(json, &attachments).unwrap();
+    let expected =
+        b"\x93\xa3uid\x81\xa1a\x94\x01\xfe\xcb\x3f\xe0\0\0\0\0\0\0\xc4\x02\x00\xff\xa2\xc3\xbc";
+    assert_eq!(message, expected);
+    let read = msgpack::to_json(&message.into(), 1).unwrap();
+    assert_eq!(read, (json.to_owned(), attachments.to_vec()));
+}
+
+#[test]
+fn values_of_other_protocols_are_whole_and_bounded() {
+    let to_json = |bytes: &'static [u8], max| msgpack::to_json(&Bytes::from_static(bytes), max);
+    assert_eq!(to_json(b"", 0), Err(DecodeError::InvalidPacket));
+    assert_eq!(to_json(b"\x01\x01", 0), Err(DecodeError::InvalidPacket));
+    assert_eq!(to_json(b"\x92\x01", 0), Err(DecodeError::InvalidPacket));
+    assert_eq!(
+        to_json(b"\x92\xc4\0\xc4\0", 1),
+        Err(DecodeError::TooManyAttachments)
+    );
+}
+
+#[test]
+fn timestamps_of_other_protocols_are_dates() {
+    for (bytes, text) in [
+        // what notepack 3 and @msgpack/msgpack write for a `Date`
+        (&b"\xd6\xff\x65\xe0\x70\xe0"[..], "2024-02-29T11:56:16.000Z"),
+        (
+            b"\xd7\xff\x1d\x53\x53\x00\x65\xe0\x70\xe0",
+            "2024-02-29T11:56:16.123Z",
+        ),
+        (
+            b"\xc7\x0c\xff\x07\x54\xd4\xc0\xff\xff\xff\xff\xff\xff\xff\xff",
+            "1969-12-31T23:59:59.123Z",
+        ),
+    ] {
+        let (json, _) = msgpack::to_json(&Bytes::from_static(bytes), 0).unwrap();
+        assert_eq!(json, format!("\"{text}\""));
+    }
+    // not to the parser of clients, whose notepack is older
+    assert_eq!(
+        json_of(b"\xd6\xff\x65\xe0\x70\xe0"),
+        r#"[-1,{"_placeholder":true,"num":0}]"#
+    );
+    // too far away for a `Date`
+    let far = Bytes::from_static(b"\xc7\x0c\xff\0\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff");
+    assert_eq!(msgpack::to_json(&far, 0).unwrap().0, "null");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engineio::Overflow;
-use socketio_adapter::{Event, Local, Options, Reply, Room, Selection, SocketDetails};
+use socketio_adapter::{Event, Local, Options, Reply, Room, RoomEvent, Selection, SocketDetails};
 use socketio_proto::{Args, Encoded, ToArgs};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -238,6 +238,12 @@ impl Local for LocalNamespace {
     fn server_side_emit(&self, event: Event, reply: Option<Reply>) {
         if let Some(namespace) = self.0.upgrade() {
             namespace.take_server_side(event, reply);
+        }
+    }
+
+    fn observe_rooms(&self, observer: Box<dyn Fn(&RoomEvent) + Send + Sync>) {
+        if let Some(namespace) = self.0.upgrade() {
+            namespace.registry().observe(observer);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | [`ws`] | the WebSocket handshake and frames, also malformed ones |
 //! | [`eio`] | the Engine.IO dance on top: open, poll, post, upgrade |
 //! | [`wire`] | bytes, with a time limit on every wait |
+//! | [`redis`] | nothing: it starts a Redis server, and stops it |
 //!
 //! ```no_run
 //! # async fn example(addr: std::net::SocketAddr) {
@@ -33,6 +34,7 @@
 
 pub mod eio;
 pub mod http;
+pub mod redis;
 pub mod rng;
 pub mod wire;
 pub mod ws;
@@ -41,6 +43,7 @@ use std::net::SocketAddr;
 
 pub use eio::{Open, Polling, Upgrade};
 pub use http::{Http, Response};
+pub use redis::RedisServer;
 pub use rng::Rng;
 pub use wire::{TIME_LIMIT, Wire, within};
 pub use ws::{Message, Ws};

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     Adapter, Channel, Cluster, Event, HandshakeDetails, Inbox, Incomplete, Local, Message, Options,
-    Peers, Registry, Reply, Room, Selection, SocketDetails,
+    Peers, Registry, Reply, Room, RoomEvent, Selection, SocketDetails,
 };
 
 /// A server: an adapter, and the rule that a case is about.
@@ -445,6 +445,10 @@ impl Local for Script {
         let mut arrival = self.note(message, &Selection::room("nobody"));
         arrival.reply = reply;
         self.arrive(arrival);
+    }
+
+    fn observe_rooms(&self, observer: Box<dyn Fn(&RoomEvent) + Send + Sync>) {
+        self.registry.observe(observer);
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) fn decode(message: &Bytes, max_binaries: usize) -> Result<Packet, Dec
         message,
         at: 0,
         max_binaries,
+        timestamps: false,
     };
     let Token::Map(len) = reader.token()? else {
         return Err(DecodeError::InvalidType);
@@ -61,6 +62,24 @@ pub(super) fn decode(message: &Bytes, max_binaries: usize) -> Result<Packet, Dec
         nsp => nsp.into(),
     };
     Ok(Packet { nsp, kind })
+}
+
+/// Decodes a value with no more than this many pieces of binary data.
+pub(super) fn value(
+    message: &Bytes,
+    max_binaries: usize,
+) -> Result<(String, Vec<Bytes>), DecodeError> {
+    let mut reader = Reader {
+        message,
+        at: 0,
+        max_binaries,
+        timestamps: true,
+    };
+    let value = reader.payload()?;
+    if reader.at < message.len() {
+        return Err(DecodeError::InvalidPacket);
+    }
+    Ok((value.json, value.binaries))
 }
 
 /// A value as JSON.
@@ -156,6 +175,8 @@ struct Reader<'a> {
     message: &'a Bytes,
     at: usize,
     max_binaries: usize,
+    /// Whether the format's own timestamps are known, which notepack 2.2 does not.
+    timestamps: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -279,6 +300,10 @@ impl<'a> Reader<'a> {
                 match self.array()? {
                     // an `ArrayBuffer`
                     [0] => Token::Binary(self.bytes(len)?),
+                    [TIMESTAMP] if self.timestamps && len == 12 => {
+                        let nanos = u32::from_be_bytes(self.array()?);
+                        Token::Date(millis(i64::from_be_bytes(self.array()?), nanos))
+                    }
                     [kind] => Token::Extension(kind.cast_signed(), self.bytes(len)?),
                 }
             }
@@ -300,6 +325,14 @@ impl<'a> Reader<'a> {
                         Token::Undefined
                     }
                     (0xD7, 0) => Token::Date(i64::from_be_bytes(self.array()?)),
+                    (0xD6, TIMESTAMP) if self.timestamps => {
+                        Token::Date(millis(u32::from_be_bytes(self.array()?).into(), 0))
+                    }
+                    (0xD7, TIMESTAMP) if self.timestamps => {
+                        let both = u64::from_be_bytes(self.array()?);
+                        let (nanos, seconds) = ((both >> 34) as u32, both & 0x3_FFFF_FFFF);
+                        Token::Date(millis(seconds.cast_signed(), nanos))
+                    }
                     _ => Token::Extension(kind.cast_signed(), self.bytes(1 << (format - 0xD4))?),
                 }
             }
@@ -346,3 +379,12 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 }
+
+/// What is too far away stays too far away.
+fn millis(seconds: i64, nanos: u32) -> i64 {
+    let millis = i64::from(nanos / 1_000_000);
+    seconds.saturating_mul(1000).saturating_add(millis)
+}
+
+/// The extension type -1.
+const TIMESTAMP: u8 = 0xFF;

@@ -55,6 +55,13 @@ pub(super) fn encode(packet: &Packet) -> Result<Vec<u8>, EncodeError> {
     out.finish()
 }
 
+/// Encodes a JSON value.
+pub(super) fn value(json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Writer::default();
+    out.json(json, attachments)?;
+    out.finish()
+}
+
 #[derive(Default)]
 struct Writer {
     /// All but the heads of arrays and maps.

@@ -1,9 +1,10 @@
-//! The parser that makes each packet a MessagePack map.
+//! MessagePack: the parser that makes each packet a map of it, and values of other protocols.
 
 mod date;
 mod decode;
 mod encode;
 
+use bytes::Bytes;
 use engineio_proto::{Data, Encoded};
 
 use crate::{DecodeError, EncodeError, Limits, Packet, PacketDecoder, Parser};
@@ -57,6 +58,42 @@ impl PacketDecoder for MsgpackDecoder {
             Data::Text(_) => Err(DecodeError::InvalidPacket),
         }
     }
+}
+
+/// A JSON value as MessagePack. Its placeholders (see [`Args::json`](crate::Args::json)) become the
+/// binary data that they stand for.
+///
+/// This is what servers write for each other, not what clients are sent.
+///
+/// # Errors
+///
+/// If something is longer than 4 GiB.
+///
+/// ```
+/// let it = socketio_proto::msgpack::from_json(r#"["a",{"b":null}]"#, &[]).unwrap();
+/// assert_eq!(it, b"\x92\xa1a\x81\xa1b\xc0");
+/// ```
+pub fn from_json(json: &str, attachments: &[Bytes]) -> Result<Vec<u8>, EncodeError> {
+    encode::value(json, attachments)
+}
+
+/// A MessagePack value as JSON, with placeholders for its binary data, and that data.
+///
+/// Like [`MsgpackParser`] it makes what JavaScript would of what JSON has no word for. A timestamp
+/// of MessagePack itself is a `Date` here, too.
+///
+/// # Errors
+///
+/// If the bytes are anything else than one value, or there is more binary data in it than that.
+///
+/// ```
+/// let message = b"\x92\xa1a\xc4\x02\0\xff".as_slice().into();
+/// let (json, binary) = socketio_proto::msgpack::to_json(&message, 1).unwrap();
+/// assert_eq!(json, r#"["a",{"_placeholder":true,"num":0}]"#);
+/// assert_eq!(binary, [&b"\0\xff"[..]]);
+/// ```
+pub fn to_json(message: &Bytes, max_binaries: usize) -> Result<(String, Vec<Bytes>), DecodeError> {
+    decode::value(message, max_binaries)
 }
 
 /// Each takes two bytes of the message and 66 here, so there must be an end to them.

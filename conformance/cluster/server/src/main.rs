@@ -1,0 +1,140 @@
+//! One of several servers that share a cluster. It does what it is told, line by line, and says what
+//! came of it: the same that `node.mjs` beside it does with the official server. The commands are in
+//! [`commands`].
+#![forbid(unsafe_code)]
+
+mod commands;
+mod values;
+
+use std::{env, process::ExitCode, time::Duration};
+
+use serde_json::{Value, json};
+use socketio::{
+    BoxError, Namespace, Socket, SocketIo,
+    handler::{Auth, Data},
+};
+use socketio_adapter_redis::{
+    PubSubAdapter, Redis, ShardedAdapter, StreamsAdapter, SubscriptionMode,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
+};
+
+use commands::Notes;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cluster-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), BoxError> {
+    let mut options = Options::default();
+    let mut arguments = env::args().skip(1);
+    while let (Some(name), Some(value)) = (arguments.next(), arguments.next()) {
+        match &*name {
+            "--redis" => options.redis = value,
+            "--mode" => options.mode = value,
+            "--key" => options.key = value,
+            _ => return Err(format!("{name} is unknown").into()),
+        }
+    }
+    let redis = Redis::connect(&options.redis)?;
+    let builder = SocketIo::builder().request_timeout(REQUEST_TIMEOUT);
+    let builder = match &*options.mode {
+        "pubsub" => builder.adapter(PubSubAdapter::new(redis.clone()).key(&options.key)),
+        "sharded" | "sharded-to-rooms" | "sharded-static" => {
+            let adapter = ShardedAdapter::new(redis.clone()).channel_prefix(&options.key);
+            builder.adapter(match &*options.mode {
+                "sharded-static" => adapter.subscription_mode(SubscriptionMode::Static),
+                "sharded-to-rooms" => adapter.publish_to_rooms(true),
+                _ => adapter,
+            })
+        }
+        "streams" => {
+            let adapter = StreamsAdapter::builder().stream_name(&options.key);
+            builder.adapter(adapter.channel_prefix(&options.key).build(redis.clone()))
+        }
+        mode => return Err(format!("there is no mode {mode}").into()),
+    };
+    let io = builder.build();
+    let notes = Notes::default();
+    for name in ["/", "/other"] {
+        serve(&io.of(name), &notes);
+    }
+    let parent = io.of_dynamic(|name: &str| name.starts_with("/room-"));
+    let of_children = notes.clone();
+    io.on_new_namespace(move |namespace| {
+        if namespace.parent().is_some() {
+            serve(namespace, &of_children);
+        }
+    });
+    parent.on_connection(async |_: Socket| {});
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("listening on *:{}", listener.local_addr()?.port());
+    tokio::spawn(socketio::serve(listener, io.service()).into_future());
+
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        let command: Value = serde_json::from_str(&line)?;
+        let (io, notes, redis) = (io.clone(), notes.clone(), redis.clone());
+        let key = options.key.clone();
+        tokio::spawn(async move {
+            let id = command["id"].clone();
+            let line = match commands::run(&io, &notes, &redis, &key, command).await {
+                Ok(result) => json!({ "id": id, "result": result }),
+                Err(error) => json!({ "id": id, "error": error.to_string() }),
+            };
+            println!("{line}");
+        });
+    }
+    io.close().await;
+    Ok(())
+}
+
+struct Options {
+    redis: String,
+    mode: String,
+    key: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            redis: "redis://127.0.0.1/".into(),
+            mode: "pubsub".into(),
+            key: "socket.io".into(),
+        }
+    }
+}
+
+/// What every namespace does for its clients and for other servers.
+fn serve(namespace: &Namespace, notes: &Notes) {
+    namespace.on_connection(async |socket: Socket, Auth(auth): Auth<Value>| {
+        socket.set_data(&json!({ "name": auth["name"], "list": [1, null, "ü"] }))?;
+        for room in auth["rooms"].as_array().into_iter().flatten() {
+            socket.join(room.as_str().unwrap_or_default());
+        }
+        Ok::<_, BoxError>(())
+    });
+    namespace.on("shout", async |socket: Socket, Data(text): Data<String>| {
+        socket.broadcast().emit("heard", &text)
+    });
+    namespace.on(
+        "whisper",
+        async |socket: Socket, Data((room, text)): Data<(String, String)>| {
+            socket.to(room).emit("heard", &text)
+        },
+    );
+    commands::serve_servers(namespace, notes);
+}
+
+/// How long servers have for an answer; the same in `node.mjs`.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);

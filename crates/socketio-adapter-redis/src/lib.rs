@@ -1,0 +1,55 @@
+//! Socket.IO servers that share a cluster through Redis, with each other and with servers in Node.js
+//! that use the official adapters.
+//!
+//! ```no_run
+//! use socketio::SocketIo;
+//! use socketio_adapter_redis::{PubSubAdapter, Redis};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), socketio_adapter_redis::ConnectError> {
+//! let redis = Redis::connect("redis://127.0.0.1/")?;
+//! let io = SocketIo::builder()
+//!     .adapter(PubSubAdapter::new(redis.clone()))
+//!     .build();
+//! // reaches the clients of all servers
+//! io.to("room").emit("event", &1).unwrap();
+//! println!("{:?}", redis.stats());
+//! # Ok(()) }
+//! ```
+//!
+//! | Adapter | shares a cluster with |
+//! |---|---|
+//! | [`PubSubAdapter`] | `createAdapter` of `@socket.io/redis-adapter` 8 |
+//! | [`ShardedAdapter`] | `createShardedAdapter` of the same |
+//! | [`StreamsAdapter`] | `createAdapter` of `@socket.io/redis-streams-adapter` 0.3 |
+//!
+//! An [`Emitter`] reaches the clients of all of them from a process that is no server.
+//!
+//! Whatever Redis does, the clients of a server are served: events for them have been delivered
+//! when `emit` returns, and handlers never wait for it. See [`Redis`] for what happens when it is
+//! away, and [`Stats`] for what was lost.
+//!
+//! Clients that poll, or begin with polling, need a load balancer that sends them to the same server
+//! every time.
+#![forbid(unsafe_code)]
+
+mod emitter;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod peer;
+mod pubsub;
+mod queue;
+mod redis;
+mod routes;
+mod sharded;
+mod streams;
+mod wire;
+
+pub use self::{
+    emitter::Emitter,
+    pubsub::PubSubAdapter,
+    redis::{Builder, ConnectError, Lost, LostReason, Redis, Stats},
+    sharded::{ShardedAdapter, SubscriptionMode},
+    streams::{StreamsAdapter, StreamsBuilder},
+};

@@ -1,0 +1,128 @@
+//! A Redis server of the tests' own.
+#![allow(clippy::unwrap_used, reason = "for tests only")]
+
+use std::{
+    fs,
+    io::Write as _,
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// A `redis-server` on a free port of this machine, in a directory of its own. It ends with this
+/// process, whatever way that ends.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    directory: PathBuf,
+    watch: Option<Child>,
+}
+
+impl RedisServer {
+    /// Starts one on a free port.
+    pub fn start() -> Self {
+        let mut server = Self::on(free_port());
+        server.restart();
+        server
+    }
+
+    fn on(port: u16) -> Self {
+        let directory = std::env::temp_dir().join(format!("redis-{}-{port}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        Self {
+            port,
+            directory,
+            watch: None,
+        }
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Ends it at once, with everything that it remembers.
+    pub fn kill(&mut self) {
+        if let Some(mut watch) = self.watch.take() {
+            let _ = watch.stdin.take().unwrap().write_all(b"\n");
+            watch.wait().unwrap();
+        }
+    }
+
+    /// Starts it (again) on its port.
+    pub fn restart(&mut self) {
+        self.kill();
+        // The shell reads until it is told to go on, or this process ends; then it ends the server.
+        let script = "redis-server --port $0 --bind 127.0.0.1 --save '' --appendonly no \
+             >log 2>&1 & echo $! >pid; read line && kept=yes; kill -9 $!; wait; \
+             test $kept || rm -r \"$PWD\"";
+        let watch = Command::new("sh")
+            .args(["-c", script, &self.port.to_string()])
+            .current_dir(&self.directory)
+            .stdin(Stdio::piped())
+            .spawn();
+        self.watch = Some(watch.unwrap());
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if begun.elapsed() > Duration::from_secs(20) {
+                let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+                panic!("redis-server does not start (`make setup` installs it): {log}");
+            }
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// It does nothing any more, and takes nothing.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// It goes on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = fs::read_to_string(self.directory.join("pid")).unwrap();
+        let script = "kill -s $0 $1";
+        let sent = Command::new("sh")
+            .args(["-c", script, signal, pid.trim()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Publishes any bytes.
+    pub fn publish(&self, channel: &str, payload: &[u8]) {
+        let cli = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string(), "-x", "publish", channel])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn();
+        let mut cli = cli.unwrap();
+        cli.stdin.take().unwrap().write_all(payload).unwrap();
+        assert!(cli.wait().unwrap().success());
+    }
+
+    /// Asks something with `redis-cli`.
+    pub fn command(&self, args: &[&str]) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string()])
+            .args(args)
+            .output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
