@@ -27,6 +27,7 @@ async function client() {
 }
 
 const ADAPTERS = {
+  none() {},
   async pubsub() {
     return createAdapter(await client(), await client(), {
       key: options.key,

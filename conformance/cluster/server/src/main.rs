@@ -57,6 +57,7 @@ async fn run() -> Result<(), BoxError> {
                 _ => adapter,
             })
         }
+        "none" => builder,
         "streams" => {
             let adapter = StreamsAdapter::builder().stream_name(&options.key);
             builder.adapter(adapter.channel_prefix(&options.key).build(redis.clone()))
