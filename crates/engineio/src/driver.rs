@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -486,7 +486,8 @@ impl<A: Acceptor> Driver<A> {
         if self.sleep.deadline() != due {
             self.sleep.as_mut().reset(due);
         }
-        self.sleep.as_mut().poll(cx)
+        // Whatever else this task has done: a timer that was refused for that would not know it.
+        pin!(tokio::task::unconstrained(self.sleep.as_mut())).poll(cx)
     }
 
     /// Has the task woken when the session wants to know the time. `Ready` if that is now.
