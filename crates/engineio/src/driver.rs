@@ -3,11 +3,12 @@
 use std::{
     future::Future,
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use engineio_proto::{
     CloseReason, Data, Packet, Queue, Violation, frame,
     payload::{self, Framing},
@@ -167,8 +168,13 @@ impl<A: Acceptor> Driver<A> {
 
     fn take_frame(&mut self, data: Data, now: Instant) {
         let result = match frame::decode(data, self.handle.dialect()) {
-            Ok(packet) => {
+            Ok(mut packet) => {
                 self.show(Lane::Socket, &packet);
+                if self.session.has_events() {
+                    // It will wait, and count for its own bytes: it must not keep all that was read
+                    // together with it.
+                    packet.data = copy(&packet.data);
+                }
                 self.session.handle_packet(Lane::Socket, packet, now)
             }
             Err(violation) => {
@@ -254,7 +260,7 @@ impl<A: Acceptor> Driver<A> {
 
     fn take_packets(
         &mut self,
-        body: bytes::Bytes,
+        body: Bytes,
         framing: Framing,
         now: Instant,
     ) -> Result<(), Violation> {
@@ -486,7 +492,8 @@ impl<A: Acceptor> Driver<A> {
         if self.sleep.deadline() != due {
             self.sleep.as_mut().reset(due);
         }
-        self.sleep.as_mut().poll(cx)
+        // Whatever else this task has done: a timer that was refused for that would not know it.
+        pin!(tokio::task::unconstrained(self.sleep.as_mut())).poll(cx)
     }
 
     /// Has the task woken when the session wants to know the time. `Ready` if that is now.
@@ -582,6 +589,13 @@ impl<A: Acceptor> Drop for Driver<A> {
     fn drop(&mut self) {
         self.server.table().remove(&self.handle);
         self.handle.end();
+    }
+}
+
+fn copy(data: &Data) -> Data {
+    match data {
+        Data::Text(text) => Data::from(&**text),
+        Data::Binary(bytes) => Data::Binary(Bytes::copy_from_slice(bytes)),
     }
 }
 

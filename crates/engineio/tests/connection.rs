@@ -12,7 +12,7 @@ use std::{
 
 use common::{A_MOMENT, Behaviour, PATH, RECORD, Running, assert_unknown, start_with};
 use engineio::{Acceptor, CloseReason, Config, Connection, Data, Handshake, Server, SessionHandle};
-use testkit::{Http, Open, Polling, TIME_LIMIT, Upgrade, Ws, within};
+use testkit::{Http, Open, Polling, TIME_LIMIT, Upgrade, Ws, within, ws::Frame};
 use tokio::{net::TcpListener, time::sleep};
 
 /// An application that works on one message at a time, for 100 ms, and then sends it back.
@@ -374,5 +374,28 @@ async fn a_poll_given_up_while_the_application_is_busy_closes_the_session() {
         let reason = running.close_reason(session.sid()).await;
         assert_eq!(reason, CloseReason::TransportError, "{with_message}");
         running.sessions(0).await;
+    }
+}
+
+/// Of what is read at once, up to 32 KiB, the rest may be frames that are no messages.
+#[tokio::test]
+async fn messages_that_wait_do_not_keep_what_came_with_them() {
+    let running = start_with(Config::default(), RECORD).await;
+    let (mut ws, open) = running.ws().await;
+    running.hold();
+    let frames = (0..10).map(|number| Frame::new(2, [number]).encode());
+    let distance = Frame::new(2, [0]).encode().len();
+    ws.raw(frames.collect::<Vec<_>>().concat()).await;
+    sleep(A_MOMENT).await;
+    running.release();
+    running.messages(&open.sid, 10).await;
+    let messages = running.seen(&open.sid).await.messages;
+    for (number, pair) in messages.windows(2).enumerate() {
+        let [Data::Binary(a), Data::Binary(b)] = pair else {
+            panic!("{pair:?}")
+        };
+        assert_eq!((a[0] + 1, b[0]), (b[0], number as u8 + 1));
+        let apart = (b.as_ptr() as usize).wrapping_sub(a.as_ptr() as usize);
+        assert_ne!(apart, distance, "{number} is part of what was read");
     }
 }

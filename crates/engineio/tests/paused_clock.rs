@@ -2,11 +2,17 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use common::{App, RECORD};
-use engineio::{CloseReason, Config, Server};
+use engineio::{Acceptor, CloseReason, Config, Connection, Data, Handshake, Server, SessionHandle};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use testkit::Open;
@@ -14,7 +20,7 @@ use tokio::time::Instant;
 
 const URL: &str = "/engine.io/?EIO=4&transport=polling";
 
-async fn get(server: &Server<App>, url: &str) -> Response<Bytes> {
+async fn get<A: Acceptor>(server: &Server<A>, url: &str) -> Response<Bytes> {
     let request = Request::get(url).body(Full::<Bytes>::default());
     let response = server.handle(request.expect("a request")).await;
     let (parts, body) = response.into_parts();
@@ -55,4 +61,36 @@ async fn a_clock_that_is_moved_by_hand_moves_the_heartbeat() {
     }
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(poll.await.body(), "2");
+}
+
+/// An application whose first turn is so much work that its task must let the others go on.
+struct Busy {
+    begun: bool,
+}
+
+impl Acceptor for Busy {
+    type Connection = Busy;
+
+    fn accept(&self, _: SessionHandle, _: Arc<Handshake>) -> Busy {
+        Busy { begun: false }
+    }
+}
+
+impl Connection for Busy {
+    fn on_message(&mut self, _: Data, _: &mut Context<'_>) {}
+
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.begun && pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+        self.begun = true;
+        Poll::Ready(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_has_used_up_its_budget_keeps_its_time() {
+    let server = Server::new(Config::default(), Busy { begun: true });
+    let open = Open::parse(get(&server, URL).await.body());
+    let url = format!("{URL}&sid={}", open.sid);
+    let ping = tokio::time::timeout(Duration::from_secs(30), get(&server, &url));
+    assert_eq!(ping.await.expect("a ping").body(), "2");
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    future::{Future, IntoFuture, Ready, ready},
     net::SocketAddr,
     task::{Context, Poll},
 };
@@ -152,4 +152,36 @@ async fn a_layer_passes_on_what_is_not_for_the_server() {
     }
     let response = service.call(get(URL)).await.expect("infallible");
     assert!(body(response).await.starts_with("0{"));
+}
+
+/// Asks the server, and answers something else.
+#[derive(Clone)]
+struct Contrary(Server<App>);
+
+impl hyper::service::Service<Request<hyper::body::Incoming>> for Contrary {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
+        let server = self.0.clone();
+        Box::pin(async move {
+            server.handle(request).await;
+            Ok(Response::new(Full::from("something else")))
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_that_is_refused_by_a_service_around_the_server_hears_of_it() {
+    let running = start(Config::default()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    tokio::spawn(engineio::serve(listener, Contrary(running.server.clone())).into_future());
+    let request = "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\n\
+        Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let refused = Ws::handshake(addr, request).await.err().expect("no 101");
+    assert_eq!(refused.text(), "something else");
 }

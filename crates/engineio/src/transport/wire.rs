@@ -23,8 +23,8 @@ pub(crate) struct Wire {
     held: Vec<u8>,
 }
 
-/// Holds back what is written to a connection from now on. Whoever does so takes the connection
-/// over, and writes to it at once.
+/// Holds back the 101 that is written to a connection next, and what comes behind it. Whoever asks
+/// for that takes the connection over, and writes to it at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hold(Arc<AtomicBool>);
 
@@ -48,8 +48,11 @@ impl Wire {
         (self.stream.into_inner(), self.held)
     }
 
-    fn is_held(&self) -> bool {
-        self.hold.0.load(Ordering::Relaxed)
+    /// Another service around the server may have put another response in the place of its 101, and
+    /// then nobody takes the connection over.
+    fn holds(&self, bufs: &[IoSlice<'_>]) -> bool {
+        let is_switch = || bufs.iter().any(|it| it.starts_with(SWITCH));
+        self.hold.0.load(Ordering::Relaxed) && (!self.held.is_empty() || is_switch())
     }
 
     fn stream(&mut self) -> Pin<&mut TokioIo<TcpStream>> {
@@ -81,7 +84,7 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if !self.is_held() {
+        if !self.holds(bufs) {
             return self.stream().poll_write_vectored(cx, bufs);
         }
         let before = self.held.len();
@@ -103,3 +106,6 @@ impl Write for Wire {
         self.stream().poll_shutdown(cx)
     }
 }
+
+/// How the response starts that can be held back.
+const SWITCH: &[u8] = b"HTTP/1.1 101 ";
