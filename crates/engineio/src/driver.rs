@@ -648,7 +648,7 @@ mod tests {
             size_of::<Driver<Nothing>>()
         );
         assert!(
-            size_of::<WebSocket>() <= 384,
+            size_of::<WebSocket>() <= 176,
             "{} B",
             size_of::<WebSocket>()
         );
