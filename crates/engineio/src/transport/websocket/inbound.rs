@@ -123,6 +123,9 @@ impl Inbound {
             if end <= READ_SIZE {
                 SPARE.set(rest);
             }
+        } else if end > READ_SIZE && self.buffer.len() < end / 8 {
+            // The end of it may not come for long, and would keep the place of the large frame.
+            self.buffer = copy(&self.buffer, MIN_COPY.max(self.buffer.len()));
         }
         payload.advance(start);
         unmask(&mut payload, header.mask.unwrap_or_default());

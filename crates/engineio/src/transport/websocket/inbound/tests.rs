@@ -31,6 +31,17 @@ fn nothing_is_held_between_messages() {
 }
 
 #[test]
+fn the_start_of_a_frame_does_not_keep_the_large_one_before_it() {
+    let header = [0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0];
+    let mut inbound = Inbound::new(&header, usize::MAX);
+    inbound.buffer.resize(header.len() + 0x10_0000, 7);
+    inbound.buffer.extend_from_slice(&[0x81]);
+    assert!(matches!(inbound.next(), Ok(Some(Received::Message(_)))));
+    assert_eq!(inbound.buffer, [0x81][..]);
+    assert!(!inbound.buffer.try_reclaim(READ_SIZE));
+}
+
+#[test]
 fn a_length_alone_takes_little_memory() {
     let header = [0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4];
     let mut inbound = Inbound::new(&header, usize::MAX);
