@@ -254,7 +254,8 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
 fn copy(bytes: &[u8], room: usize) -> BytesMut {
     let mut spare = SPARE.take();
     let most = room.next_power_of_two().max(MIN_COPY);
-    if !spare.try_reclaim(room) || spare.capacity() > most {
+    // No smaller, or it may be the end of a larger one that is in use.
+    if !spare.try_reclaim(most) || spare.capacity() > most {
         spare = BytesMut::with_capacity(if room > READ_SIZE { room } else { most });
     }
     spare.extend_from_slice(bytes);
