@@ -123,6 +123,9 @@ impl Inbound {
             if end <= READ_SIZE {
                 SPARE.set(rest);
             }
+        } else if end > READ_SIZE && self.buffer.len() < end / 8 {
+            // The end of it may not come for long, and would keep the place of the large frame.
+            self.buffer = copy(&self.buffer, MIN_COPY.max(self.buffer.len()));
         }
         payload.advance(start);
         unmask(&mut payload, header.mask.unwrap_or_default());
@@ -251,7 +254,8 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
 fn copy(bytes: &[u8], room: usize) -> BytesMut {
     let mut spare = SPARE.take();
     let most = room.next_power_of_two().max(MIN_COPY);
-    if !spare.try_reclaim(room) || spare.capacity() > most {
+    // No smaller, or it may be the end of a larger one that is in use.
+    if !spare.try_reclaim(most) || spare.capacity() > most {
         spare = BytesMut::with_capacity(if room > READ_SIZE { room } else { most });
     }
     spare.extend_from_slice(bytes);

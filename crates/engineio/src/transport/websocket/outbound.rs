@@ -89,7 +89,7 @@ impl Outbound {
         while self.len > 0 {
             self.flushing = true;
             let written = if self.shared.is_empty() {
-                ready!(Pin::new(&mut *io).poll_write(cx, &self.copied))?
+                Pin::new(&mut *io).poll_write(cx, &self.copied)
             } else {
                 let mut slices = [IoSlice::new(&[]); AT_ONCE];
                 let parts = [&self.copied[..]].into_iter();
@@ -99,8 +99,12 @@ impl Outbound {
                     *slice = IoSlice::new(part);
                     count += 1;
                 }
-                ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices[..count]))?
+                Pin::new(&mut *io).poll_write_vectored(cx, &slices[..count])
             };
+            if written.is_pending() {
+                self.give_back();
+            }
+            let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -111,6 +115,14 @@ impl Outbound {
             self.flushing = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// The reader is slow: of the thread's buffer it keeps no more than it needs.
+    fn give_back(&mut self) {
+        if self.copied.capacity() > MIN_LENT.max(4 * self.copied.len()) {
+            let kept = self.copied.as_slice().into();
+            SPARE.set(mem::replace(&mut self.copied, kept));
+        }
     }
 
     fn remove(&mut self, mut written: usize) {
@@ -148,6 +160,9 @@ thread_local! {
 
 /// A spare buffer that has grown larger is freed.
 const MAX_SPARE: usize = 256 * 1024;
+
+/// A buffer of this size may stay with a slow reader.
+const MIN_LENT: usize = 1024;
 
 /// From here on to copy a payload costs more than to hand the kernel one more slice.
 const SHARED_FROM: usize = 8 * 1024;
@@ -248,6 +263,24 @@ mod tests {
             prop_assert!(slow.taken == expected);
             prop_assert_eq!((outbound.copied.capacity(), outbound.shared.capacity()), (0, 0));
         }
+    }
+
+    #[test]
+    fn a_slow_reader_keeps_no_large_buffer() {
+        SPARE.set(Vec::with_capacity(MAX_SPARE));
+        let mut slow = Slow {
+            takes: vec![2, 0],
+            calls: 0,
+            vectored: true,
+            taken: Vec::new(),
+        };
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut outbound = Outbound::default();
+        outbound.push(OpCode::Data(Data::Binary), &Bytes::from_static(&[7; 100]));
+        assert!(outbound.poll_flush(&mut slow, &mut cx).is_pending());
+        assert_eq!(outbound.copied, [7; 100]);
+        assert!(outbound.copied.capacity() <= MIN_LENT);
+        assert_eq!(SPARE.take().capacity(), MAX_SPARE);
     }
 
     #[test]

@@ -31,6 +31,26 @@ fn nothing_is_held_between_messages() {
 }
 
 #[test]
+fn the_start_of_a_frame_does_not_keep_the_large_one_before_it() {
+    let header = [0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0];
+    let mut inbound = Inbound::new(&header, usize::MAX);
+    inbound.buffer.resize(header.len() + 0x10_0000, 7);
+    inbound.buffer.extend_from_slice(&[0x81]);
+    assert!(matches!(inbound.next(), Ok(Some(Received::Message(_)))));
+    assert_eq!(inbound.buffer, [0x81][..]);
+    assert!(!inbound.buffer.try_reclaim(READ_SIZE));
+}
+
+#[test]
+fn a_copy_does_not_keep_the_last_one() {
+    let mut last = copy(&[1; READ_SIZE - 200], READ_SIZE - 200);
+    SPARE.set(last.split_off(READ_SIZE - 200));
+    let mut next = copy(&[2; 100], 100);
+    drop(last);
+    assert!(!next.try_reclaim(READ_SIZE / 2));
+}
+
+#[test]
 fn a_length_alone_takes_little_memory() {
     let header = [0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4];
     let mut inbound = Inbound::new(&header, usize::MAX);
