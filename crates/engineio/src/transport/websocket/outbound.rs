@@ -121,7 +121,7 @@ impl Outbound {
     fn give_back(&mut self) {
         if self.copied.capacity() > MIN_LENT.max(4 * self.copied.len()) {
             let kept = self.copied.as_slice().into();
-            SPARE.set(mem::replace(&mut self.copied, kept));
+            spare(mem::replace(&mut self.copied, kept));
         }
     }
 
@@ -132,12 +132,7 @@ impl Outbound {
             self.copied.drain(..copied);
             return;
         }
-        self.copied.clear();
-        if self.copied.capacity() <= MAX_SPARE {
-            SPARE.set(mem::take(&mut self.copied));
-        } else {
-            self.copied = Vec::new();
-        }
+        spare(mem::take(&mut self.copied));
         written -= copied;
         while let Some(front) = self.shared.front_mut() {
             let taken = written.min(front.len());
@@ -149,6 +144,14 @@ impl Outbound {
             self.shared.pop_front();
         }
         self.shared = VecDeque::new();
+    }
+}
+
+/// Gives the thread its buffer back, empty.
+fn spare(mut buffer: Vec<u8>) {
+    if buffer.capacity() <= MAX_SPARE {
+        buffer.clear();
+        SPARE.set(buffer);
     }
 }
 
@@ -280,7 +283,11 @@ mod tests {
         assert!(outbound.poll_flush(&mut slow, &mut cx).is_pending());
         assert_eq!(outbound.copied, [7; 100]);
         assert!(outbound.copied.capacity() <= MIN_LENT);
-        assert_eq!(SPARE.take().capacity(), MAX_SPARE);
+        // Who writes next has the buffer, and nothing of what was in it.
+        let mut next = Outbound::default();
+        next.push(OpCode::Data(Data::Binary), &Bytes::from_static(&[8]));
+        assert_eq!(next.copied, [0x82, 1, 8]);
+        assert_eq!(next.copied.capacity(), MAX_SPARE);
     }
 
     #[test]
