@@ -231,40 +231,47 @@ mod tests {
         }
     }
 
+    const CLIENTS: usize = 3;
+
     const SIZES: [usize; 8] = [0, 1, 125, 126, 5000, SHARED_FROM, 30_000, 70_000];
 
     proptest! {
         #[test]
         fn frames_leave_whole_and_in_order_however_slow_the_kernel(
             head in vec(any::<u8>(), 0..200),
-            turns in vec(vec(prop::sample::select(&SIZES[..]), 0..8), 1..8),
+            turns in vec((0..CLIENTS, vec(prop::sample::select(&SIZES[..]), 0..8)), 1..12),
             takes in vec(0..40_000_usize, 1..6),
             vectored: bool,
         ) {
             let takes = [takes, vec![7000]].concat();
-            let mut slow = Slow { takes, calls: 0, vectored, taken: Vec::new() };
             let mut cx = Context::from_waker(std::task::Waker::noop());
-            let mut outbound = Outbound::new(head.clone());
-            let mut expected = head;
-            for (turn, sizes) in turns.iter().enumerate() {
+            // They share the buffers of the thread.
+            let mut clients: [_; CLIENTS] = std::array::from_fn(|_| {
+                let slow = Slow { takes: takes.clone(), calls: 0, vectored, taken: Vec::new() };
+                (Outbound::new(head.clone()), slow, head.clone())
+            });
+            for (turn, (client, sizes)) in turns.iter().enumerate() {
+                let (outbound, slow, expected) = &mut clients[*client];
                 for &size in sizes {
                     let payload = Bytes::from(vec![turn as u8; size]);
                     let opcode = OpCode::Data(Data::Binary);
                     let frame = Frame::message(payload.clone(), opcode, true);
-                    frame.format(&mut expected).expect("a vector takes all");
+                    frame.format(expected).expect("a vector takes all");
                     outbound.push(opcode, &payload);
                 }
-                let _ = outbound.poll_flush(&mut slow, &mut cx);
+                let _ = outbound.poll_flush(slow, &mut cx);
                 prop_assert_eq!(outbound.len(), expected.len() - slow.taken.len());
             }
-            for _ in 0..10_000 {
-                if outbound.poll_flush(&mut slow, &mut cx).is_ready() {
-                    break;
+            for (outbound, slow, expected) in &mut clients {
+                for _ in 0..10_000 {
+                    if outbound.poll_flush(slow, &mut cx).is_ready() {
+                        break;
+                    }
                 }
+                prop_assert!(outbound.is_empty());
+                prop_assert!(slow.taken == *expected);
+                prop_assert_eq!((outbound.copied.capacity(), outbound.shared.capacity()), (0, 0));
             }
-            prop_assert!(outbound.is_empty());
-            prop_assert!(slow.taken == expected);
-            prop_assert_eq!((outbound.copied.capacity(), outbound.shared.capacity()), (0, 0));
         }
     }
 
