@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// A queue that holds no memory while it is empty, nor for a single element: there are several for
-/// each connection, and most connections are idle.
+/// A queue that needs no memory for a single element: there are several for each connection, and most
+/// connections are idle. One that has been longer keeps a few places.
 ///
 /// ```
 /// let mut queue = engineio_proto::Queue::default();

@@ -23,7 +23,7 @@ use engineio_proto::{
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
     Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Cors, Exchange, File, Halt,
@@ -984,7 +984,8 @@ pub struct ServerFuture {
 impl ServerFuture {
     /// hyper reads on before it polls what a service returns, and would have to take another 8 KiB
     /// for that as long as the head of this request is in use. So whatever can be done without
-    /// waiting is done here. A body is read by hyper in between.
+    /// waiting is done here, if this is the runtime that will do the rest. A body is read by hyper in
+    /// between.
     fn new<A, B>(server: Server<A>, request: Request<B>) -> Self
     where
         A: Acceptor,
@@ -996,7 +997,10 @@ impl ServerFuture {
         let mut answer = None;
         // Whatever is not ready is polled again, with a waker.
         let mut cx = Context::from_waker(Waker::noop());
-        if !has_body && let Poll::Ready(ready) = waiting.as_mut().poll(&mut cx) {
+        if !has_body
+            && Handle::try_current().is_ok()
+            && let Poll::Ready(ready) = waiting.as_mut().poll(&mut cx)
+        {
             answer = Some(ready);
         }
         Self { answer, waiting }

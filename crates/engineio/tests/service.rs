@@ -187,3 +187,13 @@ async fn a_websocket_that_is_refused_by_a_service_around_the_server_hears_of_it(
     };
     assert_eq!(refused.text(), "something else");
 }
+
+#[test]
+fn a_service_may_be_called_outside_of_the_runtime() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut server = runtime.block_on(start(Config::default())).server.clone();
+    let request = Request::get(URL).body(Full::<Bytes>::default());
+    let answer = server.call(request.expect("a request"));
+    let answer = runtime.block_on(answer).expect("no error");
+    assert_eq!(answer.status(), StatusCode::OK);
+}
