@@ -1,6 +1,6 @@
 //! A request's query string.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
 
 /// The transports of Engine.IO over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,14 +113,31 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Names and values. Most have nothing in them that is encoded, and are not looked at for longer.
-fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    let parameters = query.split('&').filter(|it| !it.is_empty());
-    parameters.filter_map(|parameter| {
-        if parameter.bytes().any(|byte| byte == b'%' || byte == b'+') {
+/// Names and values. Each byte is looked at once, and again only in what is encoded.
+fn pairs(mut query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    iter::from_fn(move || {
+        query = query.trim_start_matches('&');
+        let (mut end, mut equals, mut encoded) = (query.len(), None, false);
+        for (at, byte) in query.bytes().enumerate() {
+            match byte {
+                b'&' => {
+                    end = at;
+                    break;
+                }
+                b'=' => equals = equals.or(Some(at)),
+                b'%' | b'+' => encoded = true,
+                _ => {}
+            }
+        }
+        let (parameter, rest) = query.split_at(end);
+        query = rest;
+        if encoded || parameter.is_empty() {
             return form_urlencoded::parse(parameter.as_bytes()).next();
         }
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let (name, value) = match equals {
+            Some(at) => (&parameter[..at], &parameter[at + 1..]),
+            None => (parameter, ""),
+        };
         Some((name.into(), value.into()))
     })
 }

@@ -48,7 +48,7 @@ pub struct Config {
 #[derive(Clone)]
 pub(crate) enum CorsChoice {
     None,
-    Always(Cors),
+    Always(Arc<Cors>),
     Asked(ChooseCors),
 }
 
@@ -248,7 +248,7 @@ impl Config {
 
     /// Cross-origin requests. Default: none; no header is sent and `OPTIONS` is an error.
     pub fn cors(mut self, cors: Cors) -> Self {
-        self.cors = CorsChoice::Always(cors);
+        self.cors = CorsChoice::Always(Arc::new(cors));
         self
     }
 

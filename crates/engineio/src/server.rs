@@ -1,7 +1,6 @@
 //! The server: requests in, sessions and responses out.
 
 use std::{
-    borrow::Cow,
     convert::Infallible,
     error::Error,
     fmt,
@@ -95,24 +94,8 @@ impl<A: Acceptor> Server<A> {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let target = match self.target(request.uri().path()) {
-            Target::Elsewhere => return response::empty(StatusCode::NOT_FOUND),
-            target => target,
-        };
-        let (request, body) = request.into_parts();
-        let mut exchange = Exchange::new(request);
-        let mut body = (!body.is_end_stream()).then(|| Box::pin(body));
-        let response = match self.cors(&exchange.request).await {
-            Ok(cors) => {
-                self.answer_across_origins(cors, target, &mut exchange, &mut body)
-                    .await
-            }
-            Err(kind) => self.refuse(kind, &exchange.request),
-        };
-        if let Some(body) = body.filter(|it| !it.is_end_stream()) {
-            body::discard(body);
-        }
-        response
+        let mut asked = self.asked(request);
+        self.answer_asked(&mut asked).await
     }
 
     /// How many sessions there are.
@@ -213,28 +196,59 @@ impl<A: Acceptor> Server<A> {
         }
     }
 
-    async fn cors(&self, request: &Parts) -> Result<Option<Cow<'_, Cors>>, Kind> {
+    fn asked<B: Body>(&self, request: Request<B>) -> Asked<B> {
+        let target = self.target(request.uri().path());
+        let (request, body) = request.into_parts();
+        Asked {
+            target,
+            exchange: Exchange::new(request),
+            body: (!body.is_end_stream()).then(|| Box::pin(body)),
+        }
+    }
+
+    async fn answer_asked<B>(&self, asked: &mut Asked<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if let Target::Elsewhere = asked.target {
+            return response::empty(StatusCode::NOT_FOUND);
+        }
+        let response = match self.cors(&asked.exchange.request).await {
+            Ok(cors) => self.answer_across_origins(cors, asked).await,
+            Err(kind) => self.refuse(kind, &asked.exchange.request),
+        };
+        if let Some(body) = asked.body.take_if(|it| !it.is_end_stream()) {
+            body::discard(body);
+        }
+        response
+    }
+
+    async fn cors(&self, request: &Parts) -> Result<Option<Arc<Cors>>, Kind> {
         match &self.0.config.cors {
             CorsChoice::None => Ok(None),
-            CorsChoice::Always(cors) => Ok(Some(Cow::Borrowed(cors))),
+            CorsChoice::Always(cors) => Ok(Some(cors.clone())),
             CorsChoice::Asked(choose) => {
                 let chosen = choose(request).await.map_err(Kind::Middleware)?;
-                Ok(chosen.map(Cow::Owned))
+                Ok(chosen.map(Arc::new))
             }
         }
     }
 
     async fn answer_across_origins<B>(
         &self,
-        cors: Option<Cow<'_, Cors>>,
-        target: Target,
-        exchange: &mut Exchange,
-        body: &mut Option<Pin<Box<B>>>,
+        cors: Option<Arc<Cors>>,
+        asked: &mut Asked<B>,
     ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        let Asked {
+            target,
+            exchange,
+            body,
+        } = asked;
         let Parts {
             method, headers, ..
         } = &exchange.request;
@@ -242,7 +256,7 @@ impl<A: Acceptor> Server<A> {
             return preflight.map(ResponseBody::new);
         }
         let answer = match target {
-            Target::File(file) => Ok(file.response(&exchange.request).await),
+            Target::File(file) => Ok(Box::pin(file.response(&exchange.request)).await),
             Target::Engine => self.answer(exchange, body).await,
             Target::Unknown | Target::Elsewhere => Err(Kind::UnknownTransport(None)),
         };
@@ -273,7 +287,14 @@ impl<A: Acceptor> Server<A> {
                 Err(Halt(Cause::Refusal(error))) => return Err(Kind::Middleware(error)),
             }
         }
-        let mut response = self.route(exchange, body).await?;
+        let mut response = match self.route(&exchange.request)? {
+            // Boxed: it needs far more room than the others, which come far more often.
+            Route::Open(opening) => Box::pin(self.open(exchange, opening)).await?,
+            Route::Upgrade { session, base64 } => {
+                self.upgrade(&mut exchange.request, base64, session)?
+            }
+            Route::Resume(session) => self.resume(&mut exchange.request, body, session).await?,
+        };
         let status = response.status();
         if let Some(hook) = &config.on_headers
             && (status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS)
@@ -293,17 +314,8 @@ impl<A: Acceptor> Server<A> {
         response
     }
 
-    /// The checks in the order of the official server, then what the request asks for.
-    async fn route<B>(
-        &self,
-        exchange: &mut Exchange,
-        body: &mut Option<Pin<Box<B>>>,
-    ) -> Result<Response<ResponseBody>, Kind>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let parts = &exchange.request;
+    /// The checks in the order of the official server, and what the request asks for.
+    fn route(&self, parts: &Parts) -> Result<Route, Kind> {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let unknown = || Kind::UnknownTransport(query.transport_name().map(str::to_owned));
         let transport = query.transport().ok_or_else(unknown)?;
@@ -315,30 +327,29 @@ impl<A: Acceptor> Server<A> {
             let readable = String::from_utf8_lossy(origin.as_bytes());
             return Err(Kind::InvalidOrigin(readable.into_owned()));
         }
-        match query.sid() {
-            None => {
-                let (dialect, jsonp) = (self.dialect(&query), query.jsonp());
-                self.open(exchange, transport, dialect, jsonp).await
-            }
-            Some(sid) => {
-                let session = self.0.sessions.get(sid);
-                let session = session.ok_or_else(|| Kind::UnknownSid(sid.to_owned()))?;
-                let version = Dialect::from_query(&query).map(|it| it.version);
-                if let Some(protocol) = query.eio().filter(|_| version != Some(session.version())) {
-                    return Err(Kind::ProtocolMismatch {
-                        protocol: protocol.to_owned(),
-                        previous: session.version(),
-                    });
-                }
-                match transport {
-                    Transport::WebSocket => {
-                        let base64 = query.base64();
-                        self.upgrade(&mut exchange.request, base64, session)
-                    }
-                    Transport::Polling => self.resume(exchange, body, session).await,
-                }
-            }
+        let Some(sid) = query.sid() else {
+            return Ok(Route::Open(Box::new(Opening {
+                transport,
+                dialect: self.dialect(&query),
+                jsonp: query.jsonp(),
+            })));
+        };
+        let session = self.0.sessions.get(sid);
+        let session = session.ok_or_else(|| Kind::UnknownSid(sid.to_owned()))?;
+        let version = Dialect::from_query(&query).map(|it| it.version);
+        if let Some(protocol) = query.eio().filter(|_| version != Some(session.version())) {
+            return Err(Kind::ProtocolMismatch {
+                protocol: protocol.to_owned(),
+                previous: session.version(),
+            });
         }
+        Ok(match transport {
+            Transport::WebSocket => Route::Upgrade {
+                session,
+                base64: query.base64(),
+            },
+            Transport::Polling => Route::Resume(session),
+        })
     }
 
     fn dialect(&self, query: &Query<'_>) -> Result<Dialect, Kind> {
@@ -351,10 +362,13 @@ impl<A: Acceptor> Server<A> {
     async fn open(
         &self,
         exchange: &mut Exchange,
-        transport: Transport,
-        dialect: Result<Dialect, Kind>,
-        jsonp: Option<String>,
+        opening: Box<Opening>,
     ) -> Result<Response<ResponseBody>, Kind> {
+        let Opening {
+            transport,
+            dialect,
+            jsonp,
+        } = *opening;
         let parts = &mut exchange.request;
         if parts.method != Method::GET {
             return Err(Kind::BadHandshakeMethod(parts.method.to_string()));
@@ -464,7 +478,7 @@ impl<A: Acceptor> Server<A> {
     /// A polling request with a session id belongs to that session.
     async fn resume<B>(
         &self,
-        exchange: &mut Exchange,
+        parts: &mut Parts,
         body: &mut Option<Pin<Box<B>>>,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind>
@@ -475,7 +489,6 @@ impl<A: Acceptor> Server<A> {
         if session.transport() != Transport::Polling {
             return Err(POLL_AFTER_UPGRADE);
         }
-        let parts = &mut exchange.request;
         if parts.method == Method::GET {
             let (reply, answer) = oneshot::channel();
             let _ = session.mailbox().push(Item::Poll(reply));
@@ -556,8 +569,12 @@ impl<A: Acceptor> Server<A> {
                 let compression = compression.filter(|_| compress);
                 let mut encoding = None;
                 if let Some(compression) = compression {
-                    let accept = poll.accept.as_ref();
-                    (body.bytes, encoding) = compressed(compression, body.bytes, accept).await;
+                    let (plain, accept) = (body.bytes, poll.accept.as_ref());
+                    (body.bytes, encoding) = if plain.len() <= COMPRESS_HERE {
+                        compression.compress(plain, accept)
+                    } else {
+                        Box::pin(compressed(compression, plain, accept)).await
+                    };
                 }
                 let mut response = response::poll(body, poll.old_explorer);
                 if let Some(encoding) = encoding {
@@ -714,6 +731,31 @@ impl<A: Acceptor> fmt::Debug for Server<A> {
             .field("sessions", &self.sessions())
             .finish_non_exhaustive()
     }
+}
+
+/// A request, taken apart. Built before there is a future: what a future is given it holds twice.
+struct Asked<B> {
+    target: Target,
+    exchange: Exchange,
+    /// Unless there is none.
+    body: Option<Pin<Box<B>>>,
+}
+
+/// What a request asks of the engine.
+enum Route {
+    Open(Box<Opening>),
+    Upgrade {
+        session: SessionHandle,
+        base64: bool,
+    },
+    Resume(SessionHandle),
+}
+
+/// What the query of a request without a session id says.
+struct Opening {
+    transport: Transport,
+    dialect: Result<Dialect, Kind>,
+    jsonp: Option<String>,
 }
 
 /// What a path stands for.
@@ -880,15 +922,12 @@ impl WebSocketRequest {
     }
 }
 
-/// Compresses here what is small, and where it holds up nobody what is large.
+/// Compresses what is large, where it holds up nobody.
 async fn compressed(
     compression: &HttpCompression,
     body: Bytes,
     accept: Option<&http::HeaderValue>,
 ) -> (Bytes, Option<&'static str>) {
-    if body.len() <= COMPRESS_HERE {
-        return compression.compress(body, accept);
-    }
     let (compression, accept) = (compression.clone(), accept.cloned());
     let plain = body.clone();
     let task = tokio::task::spawn_blocking(move || compression.compress(body, accept.as_ref()));
@@ -993,7 +1032,8 @@ impl ServerFuture {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let has_body = !request.body().is_end_stream();
-        let mut waiting = Box::pin(async move { server.handle(request).await });
+        let mut asked = server.asked(request);
+        let mut waiting = Box::pin(async move { server.answer_asked(&mut asked).await });
         let mut answer = None;
         // Whatever is not ready is polled again, with a waker.
         let mut cx = Context::from_waker(Waker::noop());
