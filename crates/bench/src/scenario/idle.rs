@@ -46,8 +46,9 @@ pub(crate) struct Pauses {
 }
 
 impl Pauses {
-    const NONE: Self = Self {
-        open: Duration::ZERO,
+    /// Long enough that each poll has come before its session is left.
+    const SHORT: Self = Self {
+        open: Duration::from_millis(200),
         later: Duration::ZERO,
         left: Duration::from_millis(200),
     };
@@ -143,7 +144,7 @@ impl Idle {
             connections: FIRST,
             ..self
         };
-        first.wave(servers, Pauses::NONE, false)?;
+        first.wave(servers, Pauses::SHORT, false)?;
         for before in look(servers)? {
             all.push(Held {
                 connections: self.connections,
