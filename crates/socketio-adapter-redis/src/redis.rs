@@ -27,7 +27,7 @@ use crate::{
     routes::{Change, Receiver, Routes, Topic},
 };
 
-/// A connection to Redis or Valkey that comes back by itself. Cloning gives the same one.
+/// A connection to Redis that comes back by itself. Cloning gives the same one.
 ///
 /// Nothing waits for it: what is published goes into a queue with a bound, and a task writes it.
 /// When the connection is lost the task makes a new one, first at once, then after pauses that grow

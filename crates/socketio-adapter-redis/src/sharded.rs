@@ -23,7 +23,7 @@ use crate::{
 /// Servers share a cluster through Redis' sharded publish and subscribe, with each other and with
 /// servers in Node.js that use `createShardedAdapter` of `@socket.io/redis-adapter` 8.
 ///
-/// Needs Redis 7.0 or newer, or Valkey.
+/// Needs Redis 7.0 or newer.
 ///
 /// ```no_run
 /// use socketio_adapter_redis::{Redis, ShardedAdapter, SubscriptionMode};

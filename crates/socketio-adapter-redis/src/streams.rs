@@ -27,7 +27,7 @@ use crate::{
 ///
 /// Redis keeps the messages of the last time. A server that loses its connection reads on where it
 /// has stopped, so nothing is lost while Redis stays; with the other adapters it would miss what is
-/// published meanwhile. Works with Redis 6.0 or newer and Valkey.
+/// published meanwhile. Works with Redis 6.0 or newer.
 ///
 /// Needs a second connection, which reads.
 ///
