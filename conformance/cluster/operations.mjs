@@ -116,7 +116,11 @@ export const operations = {
     await it.clients.happened();
     // An official server can write again a little later than the client has read.
     await sleep(100);
-    return emit({ rooms: ["sockets"], flags: { volatile: true } })(it);
+    await it.tell({ do: "emit", rooms: ["sockets"], event: "event", args: [1, "é"], flags: { volatile: true } });
+    // Nothing else may be under way to a client when the event comes to its server, a fence neither.
+    const there = (name) => it.clients.all.find((client) => client.name === name).happened.length > 0;
+    await until(2_000, "the event is with all", () => ["w0", "w1", "w2"].every(there));
+    return it.clients.happened();
   },
   "emit uncompressed": emit({ flags: { compress: false }, rooms: ["even"] }),
   "emit on this server only": emit({ flags: { local: true } }),
