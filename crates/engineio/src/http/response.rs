@@ -1,5 +1,7 @@
 //! The answers.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use engineio_proto::payload::{Body, Framing};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -12,16 +14,19 @@ pub type ResponseBody = Full<Bytes>;
 
 /// The answer to a poll.
 pub(crate) fn poll(body: Body, old_explorer: bool) -> Response<ResponseBody> {
-    let content_type = match body.framing {
-        Framing::Text => "text/plain; charset=UTF-8",
-        Framing::Binary => "application/octet-stream",
+    static TEXT: LazyLock<HeaderMap> = LazyLock::new(|| headers("text/plain; charset=UTF-8"));
+    static BINARY: LazyLock<HeaderMap> = LazyLock::new(|| headers("application/octet-stream"));
+    let headers = match body.framing {
+        Framing::Text => &*TEXT,
+        Framing::Binary => &*BINARY,
     };
-    success(content_type, body.bytes, old_explorer)
+    success(headers, body.bytes, old_explorer)
 }
 
 /// The answer to a POST. `text/html` keeps old browsers from offering it as a download.
 pub(crate) fn posted(old_explorer: bool) -> Response<ResponseBody> {
-    success("text/html", Bytes::from_static(b"ok"), old_explorer)
+    static HTML: LazyLock<HeaderMap> = LazyLock::new(|| headers("text/html"));
+    success(&HTML, Bytes::from_static(b"ok"), old_explorer)
 }
 
 /// A refused request, with the code and the text of the official server.
@@ -56,15 +61,22 @@ pub(crate) fn switching_protocols(
     response
 }
 
-fn success(content_type: &'static str, body: Bytes, old_explorer: bool) -> Response<ResponseBody> {
-    let mut response = Response::new(Full::new(body));
-    let headers = response.headers_mut();
+/// The headers of all such answers: a copy costs less than to insert each of them.
+fn headers(content_type: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(2);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+}
+
+fn success(headers: &HeaderMap, body: Bytes, old_explorer: bool) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::new(body));
+    let added = response.headers_mut();
+    added.clone_from(headers);
     if old_explorer {
         // Its filter mistakes packets for attacks.
         let name = HeaderName::from_static("x-xss-protection");
-        headers.insert(name, HeaderValue::from_static("0"));
+        added.insert(name, HeaderValue::from_static("0"));
     }
     response
 }
