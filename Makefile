@@ -2,12 +2,12 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit doc layers parity msrv conformance soak bench bench-quick
+.PHONY: run test setup format clippy unit relayed doc layers parity msrv conformance soak bench bench-quick
 
 run:
 	cargo run --release -p chat-server
 
-test: setup format clippy unit doc layers parity msrv conformance
+test: setup format clippy unit relayed doc layers parity msrv conformance
 	@echo 'make test: all green'
 
 # Installs what is missing, or says what to install.
@@ -22,6 +22,10 @@ clippy:
 
 unit:
 	cargo test --locked --workspace $(CARGO_TEST_FLAGS)
+
+# The engine's tests once more, with each request of a session at another server first.
+relayed:
+	.ci/relayed
 
 doc:
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items

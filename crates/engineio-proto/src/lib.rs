@@ -14,6 +14,7 @@
 //! | [`payload`] | many packets, one HTTP body |
 //! | [`handshake`] | the open packet |
 //! | [`encoded`] | a message in wire shape, shared by all its recipients |
+//! | [`relay`] | what servers say to each other about clients that reach the wrong one |
 //! | [`session`] | what arrives and what the application wants, into what happens next |
 //!
 //! ```
@@ -34,6 +35,7 @@ pub mod packet;
 pub mod payload;
 pub mod query;
 pub mod queue;
+pub mod relay;
 pub mod session;
 pub mod sid;
 

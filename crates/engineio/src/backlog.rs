@@ -65,6 +65,9 @@ pub struct Stats {
     pub waits: u64,
     /// Sessions that were closed because too much was queued.
     pub slow_clients: u64,
+    /// Requests and WebSockets that are on their way between this server and
+    /// [others](crate::Config::relay) now.
+    pub relayed: usize,
 }
 
 /// What the sessions of a server share.

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use engineio_proto::{Encoded, Str, query::Transport, session::Settings};
+use engineio_proto::{Encoded, Str, query::Transport, relay::RelayBus, session::Settings};
 use http::{HeaderMap, request};
 
 use crate::{
@@ -43,6 +43,8 @@ pub struct Config {
     pub(crate) on_initial_headers: Option<OnHeaders>,
     pub(crate) on_headers: Option<OnHeaders>,
     pub(crate) on_connection_error: Option<OnConnectionError>,
+    pub(crate) relay: Option<Arc<dyn RelayBus>>,
+    pub(crate) max_relayed: usize,
 }
 
 #[derive(Clone)]
@@ -96,6 +98,8 @@ impl Default for Config {
             on_initial_headers: None,
             on_headers: None,
             on_connection_error: None,
+            relay: None,
+            max_relayed: 10_000,
         }
     }
 }
@@ -418,6 +422,25 @@ impl Config {
         hook: impl Fn(&ConnectionError) + Send + Sync + 'static,
     ) -> Self {
         self.on_connection_error = Some(Arc::new(hook));
+        self
+    }
+
+    /// What connects this server with others, so that a client may reach any of them with each
+    /// request: polls, posts and WebSockets that upgrade go on to the server that has the session.
+    /// Behind a load balancer that is not sticky it must be set, at every server. Default: none, and
+    /// a session id that this server does not know is refused.
+    ///
+    /// The ids of sessions end with a dot and the name of their server then.
+    /// `socketio-adapter-redis` has a bus.
+    pub fn relay(mut self, bus: impl RelayBus + 'static) -> Self {
+        self.relay = Some(Arc::new(bus));
+        self
+    }
+
+    /// Requests and WebSockets that may be on their way between this server and others at once;
+    /// what is beyond that is refused. Each takes about 40 KiB at either end. Default: 10,000.
+    pub fn max_relayed(mut self, count: usize) -> Self {
+        self.max_relayed = count;
         self
     }
 }

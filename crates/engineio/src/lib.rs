@@ -56,6 +56,7 @@ mod http;
 mod layer;
 mod mailbox;
 mod middleware;
+mod relay;
 mod serve;
 mod server;
 mod sessions;
@@ -69,7 +70,9 @@ pub use backlog::{Overflow, Stats};
 pub use config::{Config, Refusal};
 pub use connection::{Acceptor, Connection};
 pub use engineio_proto::{
-    CloseReason, Data, Encoded, Packet, PacketKind, Sid, Str, Version, query::Transport,
+    CloseReason, Data, Encoded, Packet, PacketKind, Sid, Str, Version,
+    query::Transport,
+    relay::{InvalidRelayMessage, RelayBus, RelayInbox},
     session::Transmit,
 };
 pub use error::{ConnectionError, ConnectionErrorKind};

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use engineio_proto::{
-    CloseReason, Dialect, Open, Query, Sid, Version, Violation,
+    CloseReason, Dialect, Open, Query, Sid, Str, Version, Violation,
     payload::Framing,
     query::Transport,
     session::{Lane, Session, Settings},
@@ -37,6 +37,7 @@ use crate::{
     },
     mailbox::{Item, PollReply, Post},
     middleware::Cause,
+    relay::Relay,
     sessions::Sessions,
     transport::{
         websocket::{self, WebSocket},
@@ -58,6 +59,7 @@ struct Inner<A> {
     settings: Arc<Settings>,
     sessions: Arc<Sessions>,
     traffic: Arc<Traffic>,
+    relay: Option<Arc<Relay>>,
 }
 
 impl<A: Acceptor> Server<A> {
@@ -66,13 +68,20 @@ impl<A: Acceptor> Server<A> {
     /// Sessions run as tasks of the tokio runtime in which requests are handled; it needs its
     /// timer and its I/O.
     pub fn new(config: Config, acceptor: A) -> Self {
-        Self(Arc::new(Inner {
+        let relay = config.relay.clone();
+        let relay = relay.map(|bus| Relay::new(bus, config.max_relayed));
+        let server = Self(Arc::new(Inner {
             acceptor,
             settings: Arc::new(config.settings),
             traffic: Arc::new(Traffic::new(config.queue)),
             config,
             sessions: Arc::default(),
-        }))
+            relay,
+        }));
+        if let Some(relay) = &server.0.relay {
+            server.open_relay(relay);
+        }
+        server
     }
 
     /// Whether a request belongs to this server: its path is the [configured](Config::path) one, or
@@ -122,6 +131,7 @@ impl<A: Acceptor> Server<A> {
             dropped_volatile: dropped_volatile.load(Relaxed),
             waits: waits.load(Relaxed),
             slow_clients: slow_clients.load(Relaxed),
+            relayed: self.0.relay.as_ref().map_or(0, |relay| relay.streams()),
         }
     }
 
@@ -149,6 +159,9 @@ impl<A: Acceptor> Server<A> {
                 session.close(CloseReason::ServerShuttingDown);
             }
             let _ = tokio::time::timeout(CUT_TIME, sessions.emptied()).await;
+        }
+        if let Some(relay) = &self.0.relay {
+            relay.close();
         }
         Closed {
             cut: sessions.were_cut(),
@@ -294,6 +307,15 @@ impl<A: Acceptor> Server<A> {
                 self.upgrade(&mut exchange.request, base64, session)?
             }
             Route::Resume(session) => self.resume(&mut exchange.request, body, session).await?,
+            Route::Relay(owner) => {
+                let sid = Query::parse(exchange.request.uri.query().unwrap_or_default());
+                let unknown = Kind::UnknownSid(sid.sid().unwrap_or_default().to_owned());
+                if body::declares_too_much(&exchange.request.headers, self.0.settings.max_payload) {
+                    return Ok(response::empty(StatusCode::PAYLOAD_TOO_LARGE));
+                }
+                let forwarded = self.forward(owner, &mut exchange.request, body.take());
+                Box::pin(forwarded).await.ok_or(unknown)?
+            }
         };
         let status = response.status();
         if let Some(hook) = &config.on_headers
@@ -334,8 +356,13 @@ impl<A: Acceptor> Server<A> {
                 jsonp: query.jsonp(),
             })));
         };
-        let session = self.0.sessions.get(sid);
-        let session = session.ok_or_else(|| Kind::UnknownSid(sid.to_owned()))?;
+        let Some(session) = self.0.sessions.get(sid) else {
+            let owner = self.0.relay.as_ref().and_then(|it| it.owner_of(sid));
+            return match owner {
+                Some(owner) => Ok(Route::Relay(owner)),
+                None => Err(Kind::UnknownSid(sid.to_owned())),
+            };
+        };
         let version = Dialect::from_query(&query).map(|it| it.version);
         if let Some(protocol) = query.eio().filter(|_| version != Some(session.version())) {
             return Err(Kind::ProtocolMismatch {
@@ -475,6 +502,29 @@ impl<A: Acceptor> Server<A> {
         response
     }
 
+    pub(crate) fn relay(&self) -> Option<&Arc<Relay>> {
+        self.0.relay.as_ref()
+    }
+
+    /// A request that has come by way of another server, where everything but the session's part of
+    /// it is done.
+    pub(crate) async fn handle_relayed<B>(&self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (mut parts, body) = request.into_parts();
+        let mut body = (!body.is_end_stream()).then(|| Box::pin(body));
+        let answer = match self.route(&parts) {
+            Ok(Route::Resume(session)) => self.resume(&mut parts, &mut body, session).await,
+            Ok(Route::Upgrade { session, base64 }) => self.upgrade(&mut parts, base64, session),
+            // Ids of this server's sessions lead nowhere else.
+            Ok(Route::Open(_) | Route::Relay(_)) => Err(Kind::UnknownSid(String::new())),
+            Err(kind) => Err(kind),
+        };
+        answer.unwrap_or_else(|kind| self.refuse(kind, &parts))
+    }
+
     /// A polling request with a session id belongs to that session.
     async fn resume<B>(
         &self,
@@ -515,7 +565,7 @@ impl<A: Acceptor> Server<A> {
 
     /// A poll may wait for long. What it came with are slices of the buffer that it was read into,
     /// several KiB: nothing of that stays, or a copy if anybody looks at it later.
-    fn let_go(&self, parts: &mut Parts) {
+    pub(crate) fn let_go(&self, parts: &mut Parts) {
         let config = &self.0.config;
         let is_looked_at = config.on_headers.is_some()
             || config.on_connection_error.is_some()
@@ -657,6 +707,10 @@ impl<A: Acceptor> Server<A> {
         dialect: Dialect,
         transport: Transport,
     ) -> Result<SessionHandle, Kind> {
+        let sid = match &self.0.relay {
+            Some(relay) => Sid::from(&*format!("{sid}.{}", relay.node())),
+            None => sid,
+        };
         let handle = SessionHandle::new(sid, dialect, transport, self.0.traffic.clone());
         if self.0.sessions.insert(handle.clone()) {
             Ok(handle)
@@ -749,6 +803,8 @@ enum Route {
         base64: bool,
     },
     Resume(SessionHandle),
+    /// The session is at another server.
+    Relay(Str),
 }
 
 /// What the query of a request without a session id says.

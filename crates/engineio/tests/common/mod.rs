@@ -1,6 +1,8 @@
 //! A server under test, and what its application saw.
 #![allow(dead_code, unreachable_pub)] // each test file is a crate and uses a part of this
 
+pub mod relay;
+
 use std::{
     collections::HashMap,
     future::Future,
@@ -16,6 +18,7 @@ use engineio::{
 };
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use relay::{LocalBus, Split};
 use testkit::{Open, Polling, Response, TIME_LIMIT, Ws, within};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -106,14 +109,34 @@ pub async fn start(config: Config) -> Running {
     start_with(config, ECHO).await
 }
 
-/// A server whose application behaves in some other way.
+/// A server whose application behaves in some other way. If there is a variable `RELAYED` in the
+/// environment, each request of a session reaches another server first.
 pub async fn start_with(config: Config, behaviour: Behaviour) -> Running {
+    run(config, behaviour, std::env::var_os("RELAYED").is_some()).await
+}
+
+/// A server that gets its requests itself, whatever the environment says.
+pub async fn start_alone(config: Config, behaviour: Behaviour) -> Running {
+    run(config, behaviour, false).await
+}
+
+async fn run(config: Config, behaviour: Behaviour, relayed: bool) -> Running {
     let app = App::new(behaviour);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("an address");
-    let server = Server::new(config, app.clone());
+    let (server, front) = if relayed {
+        let config = config.relay(LocalBus::default());
+        let server = Server::new(config.clone(), app.clone());
+        (server, Some(Server::new(config, App::new(RECORD))))
+    } else {
+        (Server::new(config, app.clone()), None)
+    };
+    let service = Split {
+        owner: server.clone(),
+        front,
+    };
     let (shutdown, signal) = oneshot::channel();
-    let serve = engineio::serve(listener, server.clone()).with_graceful_shutdown(async {
+    let serve = engineio::serve(listener, service).with_graceful_shutdown(async {
         let _ = signal.await;
     });
     Running {
