@@ -8,10 +8,11 @@ import { runFaults } from "./cluster/faults.mjs";
 import { runFeatures } from "./features/features.mjs";
 import { Report, summarize } from "./lib/report.mjs";
 import { binaries, withServer } from "./lib/server.mjs";
+import { runRelay } from "./relay/relay.mjs";
 import { runClientSuite } from "./suites/client.mjs";
 import { runSuite, suiteNames } from "./suites/suites.mjs";
 
-const names = [...suiteNames, "client-suite", "clients", "features", "cluster", "faults", "browser"];
+const names = [...suiteNames, "client-suite", "clients", "features", "relay", "cluster", "faults", "browser"];
 
 /** The server of every suite that has one of its own. */
 const SERVERS = {
@@ -31,7 +32,8 @@ suites: ${names.join(", ")}; all without
   --suites DIR   the official suites: docs/ of github.com/socketio/socket.io, with packages/ beside it
                  for client-suite
                  [env: SOCKETIO_SUITES] [default: a clone of the pinned commit]
-  --url URL      a conformance server that runs already (not for client-suite, features, cluster, faults, browser)
+  --url URL      a conformance server that runs already (not for client-suite, features, relay, cluster, faults,
+                 browser)
   --repeat N     runs everything N times in a row
   --only PART    of the clients, only the cells whose name contains PART; may be given again
   --table FILE   puts the clients' results between the markers in FILE; may be given again`;
@@ -72,6 +74,9 @@ async function runOnce(name, report, options, built) {
   }
   if (name === "features") {
     return runFeatures({ report, binary });
+  }
+  if (name === "relay") {
+    return runRelay({ report, binary, only: options.only });
   }
   if (name === "cluster") {
     return runCluster({ report, binary });

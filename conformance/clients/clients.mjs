@@ -3,7 +3,7 @@ import { cells, checksOf } from "./cells.mjs";
 import { closeRuntimes, runtimes } from "./runtimes.mjs";
 
 /** A browser on a busy machine needs longer for its heartbeat than the protocol suites allow. */
-const SERVER_ARGS = ["--ping-timeout", "5000"];
+export const SERVER_ARGS = ["--ping-timeout", "5000"];
 
 /** Enough for two cores. */
 const AT_ONCE = 2;
@@ -23,6 +23,11 @@ export async function runClients({ report, urls, only = [] }) {
   if (!chosen.length) {
     throw new Error(`no cell is called like ${only.join(" or ")}`);
   }
+  return runCells({ report, cells: chosen, urls });
+}
+
+/** Runs these cells. */
+export async function runCells({ report, cells: chosen, urls }) {
   const waiting = [...chosen];
   const results = new Map();
   const worker = async () => {

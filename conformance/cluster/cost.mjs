@@ -1,8 +1,8 @@
 // What an adapter costs: the servers' CPU time for each event that a client gets. No part of the
 // tests; `node conformance/cluster/cost.mjs`. One client shouts, all others hear it.
 import { randomUUID } from "node:crypto";
-import { readFileSync, readdirSync } from "node:fs";
 import { io } from "sio-4.8.4";
+import { cpu, median } from "../lib/cpu.mjs";
 import { withRedis } from "../lib/redis.mjs";
 import { binaries } from "../lib/server.mjs";
 import { until } from "../lib/time.mjs";
@@ -12,13 +12,6 @@ const CLIENTS = 40;
 const SHOUTS = 4_000;
 const ROUNDS = 3;
 const LIMIT = 60_000;
-
-/** CPU time of a process's threads so far, in microseconds. */
-function cpu(pid) {
-  const threads = readdirSync(`/proc/${pid}/task`);
-  const times = threads.map((id) => readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]);
-  return times.reduce((sum, nanoseconds) => sum + Number(nanoseconds) / 1_000, 0);
-}
 
 /** Microseconds of CPU time for each delivery. */
 async function measure(redis, binary, kind, nodes, mode) {
@@ -51,8 +44,6 @@ async function measure(redis, binary, kind, nodes, mode) {
     return spent / (SHOUTS * (CLIENTS - 1));
   });
 }
-
-const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 const CASES = [
   ["rust", 1, "none"],

@@ -48,7 +48,7 @@ async function build(packages) {
 /** Starts a server binary on a free port and waits until it listens. */
 export async function startServer(binary, args = []) {
   const lines = [];
-  const { kill, done } = start(binary, ["--port", "0", ...args], { onLine: (line) => lines.push(line) });
+  const { kill, done, pid } = start(binary, ["--port", "0", ...args], { onLine: (line) => lines.push(line) });
   let ended;
   done.then(
     (end) => (ended = end),
@@ -63,8 +63,11 @@ export async function startServer(binary, args = []) {
   const port = Number(listening[1]);
   return {
     port,
+    pid,
     url: `http://127.0.0.1:${port}`,
     lines,
+    /** Ends it at once. */
+    kill: () => kill("SIGKILL"),
     /** Asks it to end, as a service manager does. Resolves with how it ended. */
     async stop(ms = 5_000) {
       kill("SIGTERM");

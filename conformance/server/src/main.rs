@@ -17,6 +17,8 @@
 //! The namespace `/shut` lets nobody in. With `--parser msgpack` clients have to use
 //! `socket.io-msgpack-parser`.
 //!
+//! With `--redis URL` it passes requests for sessions of others with the same Redis on to them.
+//!
 //! The timings are those that the suites expect: a ping every 300 ms, 200 ms to answer it (unless
 //! `--ping-timeout` says otherwise), 1 s to join a namespace.
 #![forbid(unsafe_code)]
@@ -32,6 +34,7 @@ use socketio::{
     handler::{Auth, Data},
     parser::MsgpackParser,
 };
+use socketio_adapter_redis::{Redis, RedisRelay};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -40,22 +43,23 @@ async fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
+    let port = options.port;
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("conformance-server: port {}: {error}", options.port);
+            eprintln!("conformance-server: port {port}: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-const USAGE: &str = "usage: conformance-server [--port PORT] [--ping-timeout MILLISECONDS] [--parser default|msgpack]";
+const USAGE: &str = "usage: conformance-server [--port PORT] [--ping-timeout MILLISECONDS] [--parser default|msgpack] [--redis URL]";
 
-#[derive(Clone, Copy)]
 struct Options {
     port: u16,
     ping_timeout: u64,
     msgpack: bool,
+    redis: Option<String>,
 }
 
 impl Options {
@@ -64,6 +68,7 @@ impl Options {
             port: 3000,
             ping_timeout: 200,
             msgpack: false,
+            redis: None,
         };
         while let Some(name) = arguments.next() {
             let value = arguments.next()?;
@@ -72,27 +77,36 @@ impl Options {
                 "--ping-timeout" => options.ping_timeout = value.parse().ok()?,
                 "--parser" if value == "default" => options.msgpack = false,
                 "--parser" if value == "msgpack" => options.msgpack = true,
+                "--redis" => options.redis = Some(value),
                 _ => return None,
             }
         }
         Some(options)
     }
 
-    fn config(self) -> Config {
-        Config::default()
+    fn config(&self) -> io::Result<Config> {
+        let config = Config::default()
             .ping_interval(Duration::from_millis(300))
             .ping_timeout(Duration::from_millis(self.ping_timeout))
             .max_payload(1_000_000)
             // Clients 1.x and 2.x send credentials, which `*` does not allow.
-            .cors(Cors::reflect().credentials(true))
+            .cors(Cors::reflect().credentials(true));
+        Ok(match &self.redis {
+            Some(url) => {
+                let redis = Redis::connect(url).map_err(io::Error::other)?;
+                config.relay(RedisRelay::new(redis))
+            }
+            None => config,
+        })
     }
 }
 
 async fn run(options: Options) -> io::Result<()> {
-    let engine = engineio::Server::new(options.config().path("/engine.io/"), Echo);
+    let engine = engineio::Server::new(options.config()?.path("/engine.io/"), Echo);
+    let config = options.config()?.path("/socket.io/");
     let mut builder = SocketIo::builder()
         .connect_timeout(Duration::from_secs(1))
-        .engine(|_| options.config().path("/socket.io/"));
+        .engine(|_| config);
     if options.msgpack {
         builder = builder.parser(MsgpackParser);
     }

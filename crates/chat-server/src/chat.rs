@@ -1,16 +1,17 @@
 //! The chat itself: the tutorial's `server.js` in Rust.
 
 use socketio::{Args, DisconnectReason, SocketIo};
-use socketio_adapter_redis::{PubSubAdapter, Redis};
+use socketio_adapter_redis::{PubSubAdapter, Redis, RedisRelay};
 
 use crate::say;
 
 /// A Socket.IO server that prints who comes and goes, and sends every chat message to everyone, also
-/// to those at other servers with the same Redis.
+/// to those at other servers with the same Redis. Behind a load balancer it need not be sticky.
 pub(crate) fn chat(redis: Option<Redis>) -> SocketIo {
     let io = match redis {
         Some(redis) => SocketIo::builder()
-            .adapter(PubSubAdapter::new(redis))
+            .adapter(PubSubAdapter::new(redis.clone()))
+            .engine(|config| config.relay(RedisRelay::new(redis)))
             .build(),
         None => SocketIo::new(),
     };

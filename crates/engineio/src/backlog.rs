@@ -65,8 +65,8 @@ pub struct Stats {
     pub waits: u64,
     /// Sessions that were closed because too much was queued.
     pub slow_clients: u64,
-    /// Requests and WebSockets that are on their way between this server and
-    /// [others](crate::Config::relay) now.
+    /// Requests and WebSockets of other servers' sessions that are under way here now; see
+    /// [`Config::relay`](crate::Config::relay).
     pub relayed: usize,
 }
 

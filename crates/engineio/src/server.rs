@@ -131,7 +131,7 @@ impl<A: Acceptor> Server<A> {
             dropped_volatile: dropped_volatile.load(Relaxed),
             waits: waits.load(Relaxed),
             slow_clients: slow_clients.load(Relaxed),
-            relayed: self.0.relay.as_ref().map_or(0, |relay| relay.streams()),
+            relayed: self.0.relay.as_ref().map_or(0, |relay| relay.outgoing()),
         }
     }
 

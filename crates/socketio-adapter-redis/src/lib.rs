@@ -30,7 +30,7 @@
 //! away, and [`Stats`] for what was lost.
 //!
 //! Clients that poll, or begin with polling, need a load balancer that sends them to the same server
-//! every time.
+//! every time, or else a [`RedisRelay`] at every server.
 #![forbid(unsafe_code)]
 
 mod emitter;
@@ -41,6 +41,7 @@ mod peer;
 mod pubsub;
 mod queue;
 mod redis;
+mod relay;
 mod routes;
 mod sharded;
 mod streams;
@@ -50,6 +51,7 @@ pub use self::{
     emitter::Emitter,
     pubsub::PubSubAdapter,
     redis::{Builder, ConnectError, Lost, LostReason, Redis, Stats},
+    relay::RedisRelay,
     sharded::{ShardedAdapter, SubscriptionMode},
     streams::{StreamsAdapter, StreamsBuilder},
 };

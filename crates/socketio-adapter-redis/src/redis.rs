@@ -209,6 +209,16 @@ impl Redis {
         }
     }
 
+    /// Whether Redis is there right now.
+    pub(crate) fn is_connected(&self) -> bool {
+        *self.link().connected.borrow()
+    }
+
+    /// Tells of each time that it goes and comes.
+    pub(crate) fn connection_changes(&self) -> watch::Receiver<bool> {
+        self.link().connected.subscribe()
+    }
+
     pub(crate) fn subscribe(&self, topic: Topic, receiver: Arc<dyn Receiver>) {
         self.link().routes.add(topic, receiver);
         self.link().queue.wake();

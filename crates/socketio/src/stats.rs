@@ -27,6 +27,9 @@ pub struct Stats {
     pub waits: u64,
     /// Clients that were disconnected because they read too slowly.
     pub slow_clients: u64,
+    /// Requests and WebSockets of other servers' sessions that are under way here now; see
+    /// [`Config::relay`](engineio::Config::relay).
+    pub relayed: usize,
 }
 
 impl Stats {
@@ -48,6 +51,7 @@ impl Stats {
             dropped_volatile: engine.dropped_volatile,
             waits: engine.waits,
             slow_clients: engine.slow_clients,
+            relayed: engine.relayed,
             ..own
         }
     }

@@ -10,41 +10,32 @@ use std::{
 
 use bytes::Bytes;
 use engineio_proto::Str;
-use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Empty, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, client, server, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
-use tokio::io::{self, AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{self, AsyncRead, AsyncWrite, AsyncWriteExt},
+    sync::watch,
+};
 
 use super::{Relay, stream::RelayStream};
 use crate::{
-    Acceptor, Server,
+    Acceptor, Server, WeakServer,
     http::response::{self, ResponseBody},
 };
+
+/// A request's body on its way to another server.
+pub(super) type RelayedBody = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 impl<A: Acceptor> Server<A> {
     /// Takes what other servers pass on.
     pub(crate) fn open_relay(&self, relay: &Arc<Relay>) {
         let server = self.downgrade();
-        relay.open(move |stream| {
-            if let Some(server) = server.upgrade() {
-                tokio::spawn(server.serve_relayed(stream));
-            }
+        relay.open(move |stream, closing| {
+            tokio::spawn(serve(server.clone(), stream, closing));
         });
-    }
-
-    async fn serve_relayed(self, stream: RelayStream) {
-        let answer = service_fn(|request: Request<Incoming>| {
-            let server = self.clone();
-            async move { Ok::<_, Infallible>(server.handle_relayed(request).await) }
-        });
-        let mut http = server::conn::http1::Builder::new();
-        http.keep_alive(false).max_buf_size(MAX_HEAD);
-        let connection = http.serve_connection(TokioIo::new(stream), answer);
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "a request of another server");
-        }
     }
 
     /// Passes a request on to the server that has its session. If that cannot be reached, or does
@@ -59,50 +50,97 @@ impl<A: Acceptor> Server<A> {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let stream = self.relay()?.connect(owner)?;
-        let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .ok()?;
-        tokio::spawn(connection.with_upgrades());
-        let has_body = body.is_some();
-        let mut request = Request::new(match body {
-            Some(body) => Either::Right(body),
-            None => Either::Left(Full::<Bytes>::default()),
-        });
-        *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = parts.uri.path_and_query()?.as_str().parse().ok()?;
-        *request.headers_mut() = end_to_end(&parts.headers);
-        if !has_body {
-            request.headers_mut().remove(header::CONTENT_LENGTH);
-        }
+        let relay = self.relay()?;
         let on_upgrade = parts.extensions.remove::<OnUpgrade>();
-        if on_upgrade.is_some() {
-            for name in [header::CONNECTION, header::UPGRADE] {
-                if let Some(value) = parts.headers.get(&name) {
-                    request.headers_mut().insert(name, value.clone());
-                }
-            }
-        }
+        let request = outgoing(parts, on_upgrade.is_some(), body)?;
         // It may wait for long, and what it came with are slices of a buffer of several KiB.
         self.let_go(parts);
+        let mut sender = match relay.take_idle(&owner) {
+            Some(sender) => sender,
+            None => {
+                let io = TokioIo::new(relay.connect(owner.clone())?);
+                let (sender, connection) = client::conn::http1::handshake(io).await.ok()?;
+                tokio::spawn(connection.with_upgrades());
+                sender
+            }
+        };
         let mut theirs = sender.send_request(request).await.ok()?;
         let mut ours = response::empty(theirs.status());
-        *ours.headers_mut() = end_to_end(theirs.headers());
-        if theirs.status() == StatusCode::SWITCHING_PROTOCOLS {
-            for name in [header::CONNECTION, header::UPGRADE] {
-                if let Some(value) = theirs.headers().get(&name) {
-                    ours.headers_mut().insert(name, value.clone());
-                }
-            }
+        let switches = theirs.status() == StatusCode::SWITCHING_PROTOCOLS;
+        *ours.headers_mut() = end_to_end(theirs.headers(), switches);
+        if switches {
             let owner = hyper::upgrade::on(&mut theirs);
             tokio::spawn(join(on_upgrade?, owner));
             return Some(ours);
         }
         let body = Limited::new(theirs.into_body(), MAX_ANSWER);
-        let body = body.collect().await.ok()?.to_bytes();
-        *ours.body_mut() = Full::new(body);
+        *ours.body_mut() = Full::new(body.collect().await.ok()?.to_bytes());
+        relay.put_idle(owner, sender);
         Some(ours)
     }
+}
+
+/// Answers what another server passes on, until it or this server closes.
+async fn serve<A: Acceptor>(
+    server: WeakServer<A>,
+    stream: RelayStream,
+    mut closing: watch::Receiver<bool>,
+) {
+    let answer = service_fn(|request: Request<Incoming>| {
+        let server = server.upgrade();
+        async move {
+            Ok::<_, Infallible>(match server {
+                Some(server) => server.handle_relayed(request).await,
+                None => response::empty(StatusCode::SERVICE_UNAVAILABLE),
+            })
+        }
+    });
+    let mut http = server::conn::http1::Builder::new();
+    http.max_buf_size(MAX_HEAD);
+    let connection = http.serve_connection(TokioIo::new(stream), answer);
+    let mut connection = pin!(connection.with_upgrades());
+    let closing = async {
+        // Fails if there is no server any more.
+        let _ = closing.wait_for(|closing| *closing).await;
+    };
+    let result = tokio::select! {
+        biased;
+        result = connection.as_mut() => result,
+        () = closing => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a stream from another server");
+    }
+}
+
+/// The request as it goes to another server.
+fn outgoing<B>(
+    parts: &Parts,
+    upgrades: bool,
+    body: Option<Pin<Box<B>>>,
+) -> Option<Request<RelayedBody>>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let has_body = body.is_some();
+    let body = match body {
+        Some(body) => UnsyncBoxBody::new(body.map_err(Into::into)),
+        None => UnsyncBoxBody::new(Empty::new().map_err(|never| match never {})),
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method.clone();
+    // A slice of it would keep the buffer that the request was read into.
+    *request.uri_mut() = parts.uri.path_and_query()?.as_str().parse().ok()?;
+    let headers = request.headers_mut();
+    *headers = end_to_end(&parts.headers, upgrades);
+    if !has_body {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    Some(request)
 }
 
 /// Carries the bytes of a WebSocket in both directions. When one side has ended, the other has
@@ -128,29 +166,35 @@ async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
     let _ = to.shutdown().await;
 }
 
-/// Headers without those that are about one connection only (RFC 9110, section 7.6.1).
-fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = headers.clone();
-    let listed: Vec<_> = headers
-        .get_all(header::CONNECTION)
-        .iter()
+/// Headers without those that are about one connection only (RFC 9110, section 7.6.1), unless both
+/// connections become something else.
+fn end_to_end(headers: &HeaderMap, upgrades: bool) -> HeaderMap {
+    let listed = headers.get_all(header::CONNECTION).iter();
+    let listed: Vec<&str> = listed
         .filter_map(|it| it.to_str().ok())
-        .flat_map(|it| it.split(','))
-        .filter_map(|it| it.trim().parse::<header::HeaderName>().ok())
+        .flat_map(|it| it.split(',').map(str::trim))
         .collect();
-    for name in listed.iter().chain(&[
-        header::CONNECTION,
-        header::UPGRADE,
-        header::TRANSFER_ENCODING,
-        header::EXPECT,
-        header::TE,
-        header::TRAILER,
-        header::DATE,
-    ]) {
-        headers.remove(name);
-    }
-    headers.remove("keep-alive");
-    headers
+    let is_of_both = |name: &HeaderName| {
+        let hop = [
+            header::CONNECTION,
+            header::UPGRADE,
+            header::TRANSFER_ENCODING,
+            header::EXPECT,
+            header::TE,
+            header::TRAILER,
+            header::DATE,
+        ];
+        let is_hop = hop.contains(name)
+            || name == "keep-alive"
+            || listed
+                .iter()
+                .any(|it| name.as_str().eq_ignore_ascii_case(it));
+        !is_hop || (upgrades && [header::CONNECTION, header::UPGRADE].contains(name))
+    };
+    let of_both = headers.iter().filter(|(name, _)| is_of_both(name));
+    of_both
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// The largest head of a request, and of a response.

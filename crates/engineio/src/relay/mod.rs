@@ -22,8 +22,10 @@ use engineio_proto::{
     Str,
     relay::{InvalidRelayMessage, RelayBus, RelayEvent, RelayInbox, RelayKind, RelayMessage},
 };
-use tokio::{runtime::Handle, time::Instant};
+use hyper::client::conn::http1::SendRequest;
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
+use forward::RelayedBody;
 use stream::{Half, RelayStream};
 
 /// This server's end of all streams.
@@ -34,11 +36,21 @@ pub(crate) struct Relay {
     epoch: AtomicU32,
     next: AtomicU64,
     table: Mutex<Table>,
+    /// HTTP connections that wait for the next request, the newest last.
+    idle: Mutex<HashMap<Str, Vec<Idle>>>,
     /// What is done with a stream that another server opens.
     serve: OnceLock<Serve>,
+    closing: watch::Sender<bool>,
 }
 
-type Serve = Box<dyn Fn(RelayStream) + Send + Sync>;
+type Serve = Box<dyn Fn(RelayStream, watch::Receiver<bool>) + Send + Sync>;
+
+type Sender = SendRequest<RelayedBody>;
+
+struct Idle {
+    sender: Sender,
+    since: Instant,
+}
 
 #[derive(Default)]
 struct Table {
@@ -79,12 +91,17 @@ impl Relay {
             epoch: AtomicU32::new(0),
             next: AtomicU64::new(0),
             table: Mutex::default(),
+            idle: Mutex::default(),
             serve: OnceLock::new(),
+            closing: watch::Sender::new(false),
         })
     }
 
     /// Begins to take what others send.
-    pub(crate) fn open(self: &Arc<Self>, serve: impl Fn(RelayStream) + Send + Sync + 'static) {
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        serve: impl Fn(RelayStream, watch::Receiver<bool>) + Send + Sync + 'static,
+    ) {
         let _ = self.serve.set(Box::new(serve));
         let inbox = Inbox(Arc::downgrade(self));
         self.bus.open(&self.node, Arc::new(inbox));
@@ -101,9 +118,12 @@ impl Relay {
         (node != &*self.node).then(|| node.into())
     }
 
-    /// How many streams there are.
-    pub(crate) fn streams(&self) -> usize {
-        self.table().streams.len()
+    /// How many requests and WebSockets are on their way to other servers.
+    pub(crate) fn outgoing(&self) -> usize {
+        let idle: usize = self.idle().values().map(Vec::len).sum();
+        let table = self.table();
+        let opened = table.streams.keys().filter(|key| key.opened_here);
+        opened.count().saturating_sub(idle)
     }
 
     /// A new stream to another server, unless there are too many or it is plain that it is not there.
@@ -118,6 +138,47 @@ impl Relay {
         self.insert(&key, &half)?;
         let stream = RelayStream::new(self.clone(), key, half);
         stream.open().then_some(stream)
+    }
+
+    /// An HTTP connection to another server that waits for a request.
+    fn take_idle(&self, peer: &Str) -> Option<Sender> {
+        let mut idle = self.idle();
+        let connections = idle.get_mut(peer)?;
+        // One that has failed since is not ready.
+        while let Some(Idle { sender, .. }) = connections.pop() {
+            if sender.is_ready() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    /// A connection has been used and may be used again, when it has got its breath back.
+    fn put_idle(self: &Arc<Self>, peer: Str, mut sender: Sender) {
+        let relay = self.clone();
+        let put = move |sender| {
+            let mut idle = relay.idle();
+            let connections = idle.entry(peer).or_default();
+            if connections.len() < MAX_IDLE && !*relay.closing.borrow() {
+                let since = Instant::now();
+                connections.push(Idle { sender, since });
+            }
+        };
+        if sender.is_ready() {
+            return put(sender);
+        }
+        tokio::spawn(async move {
+            if sender.ready().await.is_ok() {
+                put(sender);
+            }
+        });
+    }
+
+    fn drop_old_idle(&self) {
+        self.idle().retain(|_, connections| {
+            connections.retain(|it| it.since.elapsed() < IDLE_TIME && it.sender.is_ready());
+            !connections.is_empty()
+        });
     }
 
     fn insert(self: &Arc<Self>, key: &Key, half: &Arc<Half>) -> Option<()> {
@@ -190,7 +251,7 @@ impl Relay {
         }
         let stream = RelayStream::new(self.clone(), key, half);
         if stream.accept() {
-            serve(stream);
+            serve(stream, self.closing.subscribe());
         }
     }
 
@@ -237,6 +298,8 @@ impl Relay {
     /// The server closes: nothing goes on to others any more. What they have passed on is answered
     /// when its session ends.
     pub(crate) fn close(&self) {
+        self.closing.send_replace(true);
+        self.idle().clear();
         let failed = self.table().fail(|key, _| key.opened_here);
         for key in failed {
             self.reset(&key);
@@ -246,6 +309,7 @@ impl Relay {
     /// Asks the others whether they are there, and fails the streams of those that do not answer.
     /// `false` if there are no streams any more.
     fn look_after(&self) -> bool {
+        self.drop_old_idle();
         let mut table = self.table();
         let late = |since: Instant| since.elapsed() > DEAD_AFTER;
         let Table {
@@ -275,6 +339,10 @@ impl Relay {
             }
         }
         true
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<Str, Vec<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -337,3 +405,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long another server may be silent.
 const DEAD_AFTER: Duration = Duration::from_secs(3);
+
+/// HTTP connections to one other server that may wait for the next request, and how long.
+const MAX_IDLE: usize = 64;
+const IDLE_TIME: Duration = Duration::from_secs(5);
