@@ -80,6 +80,20 @@ impl<T> Default for Queue<T> {
     }
 }
 
+impl<T> Extend<T> for Queue<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, elements: I) {
+        elements.into_iter().for_each(|it| self.push_back(it));
+    }
+}
+
+impl<T> FromIterator<T> for Queue<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
+        let mut queue = Self::default();
+        queue.extend(elements);
+        queue
+    }
+}
+
 impl<T> From<T> for Queue<T> {
     fn from(element: T) -> Self {
         Self {

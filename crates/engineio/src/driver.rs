@@ -189,8 +189,8 @@ impl<A: Acceptor> Driver<A> {
     }
 
     /// Takes what has come from outside, and returns the polls.
-    fn take_mailbox(&mut self, now: Instant) -> Vec<oneshot::Sender<PollReply>> {
-        let mut polls = Vec::new();
+    fn take_mailbox(&mut self, now: Instant) -> Queue<oneshot::Sender<PollReply>> {
+        let mut polls = Queue::default();
         let mut items = mem::take(&mut self.items);
         self.handle.mailbox().take(&mut items);
         while let Some(item) = items.pop_front() {
@@ -204,7 +204,7 @@ impl<A: Acceptor> Driver<A> {
                 }
                 Item::Close(reason) => self.session.close(reason, now),
                 Item::Abort(reason) => self.session.abort(reason),
-                Item::Poll(reply) => polls.push(reply),
+                Item::Poll(reply) => polls.push_back(reply),
                 Item::PostOpen(open) => {
                     if self.session.closed().is_none() {
                         self.post_open = Some(open);
@@ -220,8 +220,8 @@ impl<A: Acceptor> Driver<A> {
         polls
     }
 
-    fn park_polls(&mut self, polls: Vec<oneshot::Sender<PollReply>>, now: Instant) {
-        for reply in polls {
+    fn park_polls(&mut self, mut polls: Queue<oneshot::Sender<PollReply>>, now: Instant) {
+        while let Some(reply) = polls.pop_front() {
             match self.session.handle_lane(LaneChange::PollParked, now) {
                 Ok(()) => self.poll = Some(reply),
                 Err(violation) => {
@@ -354,7 +354,7 @@ impl<A: Acceptor> Driver<A> {
             return;
         };
         let (mut plain, mut compress) = (false, false);
-        for item in &items {
+        for item in items.iter() {
             self.connection.on_packet_create(item);
             if let Transmit::Message(message) = item {
                 self.handle.credit(message);
@@ -364,7 +364,7 @@ impl<A: Acceptor> Driver<A> {
         }
         compress |= !plain;
         self.draining = true;
-        let body = payload::encode(&items, self.handle.dialect(), self.jsonp.as_deref());
+        let body = payload::encode(items, self.handle.dialect(), self.jsonp.as_deref());
         let delivered = match self.poll.take() {
             Some(poll) => poll.send(PollReply::Body { body, compress }).is_ok(),
             None => false,

@@ -3,9 +3,10 @@
 use std::{
     convert::Infallible,
     error::Error,
-    future::{Future, IntoFuture, pending},
+    future::{Future, IntoFuture, pending, poll_fn},
     io,
     pin::{Pin, pin},
+    task::ready,
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use tokio::{
 
 use crate::{
     Peer,
-    http::head_timer::HeadTimer,
+    http::{head_timer::HeadTimer, spare},
     transport::wire::{Hold, Wire},
 };
 
@@ -152,18 +153,27 @@ where
             .timer(HeadTimer::default())
             .serve_connection(Wire::new(stream, hold), service);
         let connection = connection.with_upgrades();
-        let mut drain = drain.clone();
+        let (told, mut drain) = (drain.clone(), drain.clone());
         tokio::spawn(async move {
             let mut connection = pin!(connection);
-            let result = tokio::select! {
-                biased;
-                result = connection.as_mut() => result,
-                _ = drain.changed() => {
+            let mut drains = pin!(drain.changed());
+            let (mut waits, mut drained) = (false, false);
+            let result = poll_fn(|cx| {
+                loop {
+                    let result = connection.as_mut().poll(cx);
+                    // Asked once it wakes this task, whose waker stays the same. To ask it each time
+                    // would take a lock that all connections share.
+                    let nothing_new = waits && matches!(told.has_changed(), Ok(false));
+                    if result.is_ready() || drained || nothing_new {
+                        return result;
+                    }
+                    waits = true;
+                    let _ = ready!(drains.as_mut().poll(cx));
+                    drained = true;
                     connection.as_mut().graceful_shutdown();
-                    connection.await
                 }
-            };
-            if let Err(error) = result {
+            });
+            if let Err(error) = result.await {
                 tracing::debug!(%error, "connection");
             }
         });
@@ -195,6 +205,11 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
     type Future = S::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        // Most requests have nothing among their extensions, but for those that may be upgraded.
+        if request.extensions().is_empty() {
+            *request.extensions_mut() = spare::extensions(self.peer);
+            return self.inner.call(request);
+        }
         // With a body on its way, hyper does not let the connection go.
         let may_hold =
             request.headers().contains_key(header::UPGRADE) && request.body().is_end_stream();

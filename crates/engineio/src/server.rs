@@ -34,6 +34,7 @@ use crate::{
     http::{
         body::{self, ReadError},
         response::{self, ResponseBody},
+        spare,
     },
     mailbox::{Item, PollReply, Post},
     middleware::Cause,
@@ -221,6 +222,12 @@ impl<A: Acceptor> Server<A> {
         if let Some(body) = asked.body.take_if(|it| !it.is_end_stream()) {
             body::discard(body);
         }
+        let Parts {
+            headers,
+            extensions,
+            ..
+        } = &mut asked.exchange.request;
+        spare::recycle(headers, extensions);
         response
     }
 
@@ -523,7 +530,7 @@ impl<A: Acceptor> Server<A> {
         if is_looked_at {
             *parts = detached(parts);
         } else {
-            parts.headers = HeaderMap::new();
+            spare::recycle(&mut parts.headers, &mut parts.extensions);
             parts.uri = http::Uri::default();
         }
     }

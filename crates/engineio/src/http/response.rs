@@ -5,6 +5,7 @@ use engineio_proto::payload::{Body, Framing};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
+use super::spare;
 use crate::ConnectionErrorKind;
 
 /// The body of every response: all of it is there at once.
@@ -59,6 +60,7 @@ pub(crate) fn switching_protocols(
 fn success(content_type: &'static str, body: Bytes, old_explorer: bool) -> Response<ResponseBody> {
     let mut response = Response::new(Full::new(body));
     let headers = response.headers_mut();
+    *headers = spare::headers();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if old_explorer {
