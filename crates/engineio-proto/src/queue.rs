@@ -34,7 +34,9 @@ impl<T> Queue<T> {
     }
 
     /// Takes the element at the front.
+    #[inline]
     pub fn pop_front(&mut self) -> Option<T> {
+        self.front.as_ref()?;
         let next = match &mut self.rest {
             None => None,
             Some(rest) => {
