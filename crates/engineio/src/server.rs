@@ -1104,3 +1104,34 @@ where
         hyper::service::Service::call(self, request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use hyper::service::Service;
+
+    use super::*;
+    use crate::Connection;
+
+    struct Nobody;
+
+    impl Acceptor for Nobody {
+        type Connection = Self;
+        fn accept(&self, _: SessionHandle, _: Arc<Handshake>) -> Self {
+            Nobody
+        }
+    }
+
+    impl Connection for Nobody {
+        fn on_message(&mut self, _: engineio_proto::Data, _: &mut Context<'_>) {}
+    }
+
+    /// A larger one leaves the quick lists of glibc's allocator.
+    #[test]
+    fn the_future_of_a_request_stays_small() {
+        let server = Server::new(Config::default(), Nobody);
+        let future = Service::call(&server, Request::new(Empty::new()));
+        let size = size_of_val(&*future.waiting);
+        assert!(size <= 1032, "{size} B");
+    }
+}
