@@ -222,12 +222,11 @@ impl<A: Acceptor> Server<A> {
         if let Some(body) = asked.body.take_if(|it| !it.is_end_stream()) {
             body::discard(body);
         }
-        let Parts {
-            headers,
-            extensions,
-            ..
-        } = &mut asked.exchange.request;
-        spare::recycle(headers, extensions);
+        // Clients that only open WebSockets would leave more than is ever used.
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let parts = &mut asked.exchange.request;
+            spare::recycle(&mut parts.headers, &mut parts.extensions);
+        }
         response
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn extensions(peer: Peer) -> Extensions {
 }
 
 /// How many of each are kept, for a turn of the runtime in which many requests come.
-const KEPT: usize = 64;
+const KEPT: usize = 32;
 
 /// Headers for which there is more room than this are not kept.
 const LARGEST: usize = 32;
