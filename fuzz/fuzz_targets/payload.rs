@@ -53,11 +53,11 @@ fuzz_target!(|input: &[u8]| {
     if messages.is_empty() {
         return;
     }
-    let items: Vec<_> = messages
+    let items = messages
         .iter()
         .map(|packet| Transmit::Message(packet.data.clone().into()))
         .collect();
-    let Body { framing, bytes } = payload::encode(&items, &dialect, None);
+    let Body { framing, bytes } = payload::encode(items, &dialect, None);
     let back: Vec<_> = payload::decode(bytes, framing, &dialect)
         .flatten()
         .collect();

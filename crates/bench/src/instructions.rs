@@ -24,8 +24,11 @@ const COUNTED: &[(&str, u64)] = &[
     ("echo-64", 3000),
     ("echo-1k", 3000),
     ("ack-64", 3000),
+    ("polling-echo", 1000),
+    ("broadcast-10", 3000),
     ("broadcast-1000", 15_000),
     ("connect", 300),
+    ("upgrade", 150),
 ];
 
 /// How many times as many the longer run has.

@@ -116,6 +116,14 @@ impl Encoded {
         self.0.text.as_ref()
     }
 
+    /// As [`wire_text`](Self::wire_text). The last recipient takes it without a reference count.
+    pub fn into_wire_text(self) -> Option<Str> {
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => inner.text,
+            Err(shared) => shared.text.clone(),
+        }
+    }
+
     /// The binary parts as the application gave them: version 4 binary frames.
     pub fn attachments(&self) -> &[Bytes] {
         &self.0.attachments

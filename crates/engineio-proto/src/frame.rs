@@ -56,7 +56,7 @@ pub fn decode(message: Data, dialect: &Dialect) -> Result<Packet, Violation> {
 pub fn encode_control(packet: &Packet) -> Str {
     match &packet.data {
         Data::Text(text) if text.is_empty() => Str::from_static(bare(packet.kind)),
-        Data::Text(text) => format!("{}{text}", packet.kind.digit()).into(),
+        Data::Text(text) => [bare(packet.kind), text].concat().into(),
         Data::Binary(_) => unreachable!("only messages carry binary data"),
     }
 }

@@ -34,7 +34,9 @@ impl<T> Queue<T> {
     }
 
     /// Takes the element at the front.
+    #[inline]
     pub fn pop_front(&mut self) -> Option<T> {
+        self.front.as_ref()?;
         let next = match &mut self.rest {
             None => None,
             Some(rest) => {
@@ -77,6 +79,20 @@ impl<T> Default for Queue<T> {
             front: None,
             rest: None,
         }
+    }
+}
+
+impl<T> Extend<T> for Queue<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, elements: I) {
+        elements.into_iter().for_each(|it| self.push_back(it));
+    }
+}
+
+impl<T> FromIterator<T> for Queue<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
+        let mut queue = Self::default();
+        queue.extend(elements);
+        queue
     }
 }
 

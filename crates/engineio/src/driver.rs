@@ -4,7 +4,7 @@ use std::{
     future::Future,
     mem,
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -105,7 +105,8 @@ impl<A: Acceptor> Driver<A> {
         // done so in this order.
         let mut more = self.read_socket(cx, now);
         let unread = self.socket.is_none();
-        let polls = self.take_mailbox(now);
+        let mut polls = Queue::default();
+        self.take_mailbox(&mut polls, now);
         // After what has arrived: a process that was busy must not blame the peer. But before the
         // polls, which are no sign of life: one that comes after the end finds no session.
         // The runtime's timer, and not the clock, says when: it fires after the runtime has looked
@@ -118,7 +119,7 @@ impl<A: Acceptor> Driver<A> {
                 self.session.handle_timeout(now);
             }
         }
-        self.park_polls(polls, now);
+        self.park_polls(&mut polls, now);
         self.watch_poll(cx, now);
         self.tell_connection(cx);
         let _ = self.connection.poll_progress(cx);
@@ -126,8 +127,8 @@ impl<A: Acceptor> Driver<A> {
         self.tell_connection(cx);
         let told = !self.session.has_events();
         // What handlers have just sent leaves in this turn.
-        let polls = self.take_mailbox(now);
-        self.park_polls(polls, now);
+        self.take_mailbox(&mut polls, now);
+        self.park_polls(&mut polls, now);
         self.answer_poll();
         // A poll that has just come is not watched yet.
         self.watch_poll(cx, now);
@@ -188,9 +189,11 @@ impl<A: Acceptor> Driver<A> {
         self.dismiss_failed_candidate();
     }
 
-    /// Takes what has come from outside, and returns the polls.
-    fn take_mailbox(&mut self, now: Instant) -> Vec<oneshot::Sender<PollReply>> {
-        let mut polls = Vec::new();
+    /// Takes what has come from outside; the polls are left to the caller.
+    fn take_mailbox(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: Instant) {
+        if !self.handle.mailbox().is_filled() {
+            return;
+        }
         let mut items = mem::take(&mut self.items);
         self.handle.mailbox().take(&mut items);
         while let Some(item) = items.pop_front() {
@@ -204,7 +207,7 @@ impl<A: Acceptor> Driver<A> {
                 }
                 Item::Close(reason) => self.session.close(reason, now),
                 Item::Abort(reason) => self.session.abort(reason),
-                Item::Poll(reply) => polls.push(reply),
+                Item::Poll(reply) => polls.push_back(reply),
                 Item::PostOpen(open) => {
                     if self.session.closed().is_none() {
                         self.post_open = Some(open);
@@ -217,11 +220,10 @@ impl<A: Acceptor> Driver<A> {
             }
         }
         self.items = items;
-        polls
     }
 
-    fn park_polls(&mut self, polls: Vec<oneshot::Sender<PollReply>>, now: Instant) {
-        for reply in polls {
+    fn park_polls(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: Instant) {
+        while let Some(reply) = polls.pop_front() {
             match self.session.handle_lane(LaneChange::PollParked, now) {
                 Ok(()) => self.poll = Some(reply),
                 Err(violation) => {
@@ -354,7 +356,7 @@ impl<A: Acceptor> Driver<A> {
             return;
         };
         let (mut plain, mut compress) = (false, false);
-        for item in &items {
+        for item in items.iter() {
             self.connection.on_packet_create(item);
             if let Transmit::Message(message) = item {
                 self.handle.credit(message);
@@ -364,7 +366,7 @@ impl<A: Acceptor> Driver<A> {
         }
         compress |= !plain;
         self.draining = true;
-        let body = payload::encode(&items, self.handle.dialect(), self.jsonp.as_deref());
+        let body = payload::encode(items, self.handle.dialect(), self.jsonp.as_deref());
         let delivered = match self.poll.take() {
             Some(poll) => poll.send(PollReply::Body { body, compress }).is_ok(),
             None => false,
@@ -599,8 +601,13 @@ fn copy(data: &Data) -> Data {
     }
 }
 
-/// Closes a socket that belongs to no session.
+/// Closes a socket that belongs to no session. Usually its client has said goodbye, and there is nothing
+/// to wait for.
 pub(crate) fn close_alone(mut socket: WebSocket) {
+    let mut cx = Context::from_waker(Waker::noop());
+    if socket.poll_close(&mut cx).is_ready() {
+        return;
+    }
     tokio::spawn(async move {
         let close = std::future::poll_fn(|cx| socket.poll_close(cx));
         let _ = tokio::time::timeout(CLOSE_TIME, close).await;

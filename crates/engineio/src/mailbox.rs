@@ -106,14 +106,17 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Whether there is something to take.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Relaxed)
+    }
+
     /// Swaps what has come with the given empty queue.
     pub(crate) fn take(&self, items: &mut Queue<Item>) {
         debug_assert!(items.is_empty());
-        if self.filled.load(Ordering::Relaxed) {
-            let mut state = self.lock();
-            self.filled.store(false, Ordering::Relaxed);
-            mem::swap(&mut state.items, items);
-        }
+        let mut state = self.lock();
+        self.filled.store(false, Ordering::Relaxed);
+        mem::swap(&mut state.items, items);
     }
 
     /// The reader is about to sleep: `true` if nothing is waiting, and then the next push wakes it.

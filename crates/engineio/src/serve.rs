@@ -3,9 +3,10 @@
 use std::{
     convert::Infallible,
     error::Error,
-    future::{Future, IntoFuture, pending},
+    future::{Future, IntoFuture, pending, poll_fn},
     io,
     pin::{Pin, pin},
+    task::ready,
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use tokio::{
 
 use crate::{
     Peer,
-    http::head_timer::HeadTimer,
+    http::{head_timer::HeadTimer, spare},
     transport::wire::{Hold, Wire},
 };
 
@@ -122,8 +123,6 @@ where
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut http = http1::Builder::new();
-    http.header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEAD);
     // Each connection holds a receiver: it hears of the shutdown, and dropping it says goodbye.
     let (draining, drain) = watch::channel(false);
     let mut shutdown = pin!(serve.shutdown);
@@ -142,37 +141,60 @@ where
             }
         };
         prepare(&stream);
-        let hold = Hold::default();
         let service = WithPeer {
             inner: serve.service.clone(),
             peer: Peer::new(addr),
-            hold: hold.clone(),
+            hold: Hold::default(),
         };
-        let connection = http
-            .timer(HeadTimer::default())
-            .serve_connection(Wire::new(stream, hold), service);
-        let connection = connection.with_upgrades();
-        let mut drain = drain.clone();
-        tokio::spawn(async move {
-            let mut connection = pin!(connection);
-            let result = tokio::select! {
-                biased;
-                result = connection.as_mut() => result,
-                _ = drain.changed() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = result {
-                tracing::debug!(%error, "connection");
-            }
-        });
+        tokio::spawn(serve_connection(stream, service, drain.clone()));
     }
     drop(serve.listener);
     drop(drain);
     draining.send_replace(true);
     let _ = tokio::time::timeout(DRAIN_TIME, draining.closed()).await;
     Ok(())
+}
+
+/// Serves a connection to its end; once there is a shutdown, the request in progress is the last. All of
+/// hyper's state is made inside, since a future holds twice what it is given.
+async fn serve_connection<S, R>(
+    stream: TcpStream,
+    service: WithPeer<S>,
+    mut drain: watch::Receiver<bool>,
+) where
+    S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible>,
+    S::Future: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let stream = Wire::new(stream, service.hold.clone());
+    let connection = http1::Builder::new()
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(MAX_HEAD)
+        .timer(HeadTimer::default())
+        .serve_connection(stream, service);
+    let mut connection = pin!(connection.with_upgrades());
+    let drained = drain.clone();
+    let mut draining = pin!(drain.changed());
+    let (mut waits, mut ends) = (false, false);
+    let result = poll_fn(|cx| {
+        loop {
+            let result = connection.as_mut().poll(cx);
+            // Asked once it wakes this task, whose waker stays the same. To ask it each time would take
+            // a lock that all connections share.
+            let nothing_new = waits && matches!(drained.has_changed(), Ok(false));
+            if result.is_ready() || ends || nothing_new {
+                return result;
+            }
+            waits = true;
+            let _ = ready!(draining.as_mut().poll(cx));
+            ends = true;
+            connection.as_mut().graceful_shutdown();
+        }
+    });
+    if let Err(error) = result.await {
+        tracing::debug!(%error, "connection");
+    }
 }
 
 /// Small packets must not wait for each other.
@@ -195,6 +217,11 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
     type Future = S::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        // Most requests have nothing among their extensions, but for those that may be upgraded.
+        if request.extensions().is_empty() {
+            *request.extensions_mut() = spare::extensions(self.peer);
+            return self.inner.call(request);
+        }
         // With a body on its way, hyper does not let the connection go.
         let may_hold =
             request.headers().contains_key(header::UPGRADE) && request.body().is_end_stream();

@@ -34,6 +34,7 @@ use crate::{
     http::{
         body::{self, ReadError},
         response::{self, ResponseBody},
+        spare,
     },
     mailbox::{Item, PollReply, Post},
     middleware::Cause,
@@ -234,6 +235,11 @@ impl<A: Acceptor> Server<A> {
         if let Some(body) = asked.body.take_if(|it| !it.is_end_stream()) {
             body::discard(body);
         }
+        // Clients that only open WebSockets would leave more than is ever used.
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let parts = &mut asked.exchange.request;
+            spare::recycle(&mut parts.headers, &mut parts.extensions);
+        }
         response
     }
 
@@ -307,15 +313,7 @@ impl<A: Acceptor> Server<A> {
                 self.upgrade(&mut exchange.request, base64, session)?
             }
             Route::Resume(session) => self.resume(&mut exchange.request, body, session).await?,
-            Route::Relay(owner) => {
-                let sid = Query::parse(exchange.request.uri.query().unwrap_or_default());
-                let unknown = Kind::UnknownSid(sid.sid().unwrap_or_default().to_owned());
-                if body::declares_too_much(&exchange.request.headers, self.0.settings.max_payload) {
-                    return Ok(response::empty(StatusCode::PAYLOAD_TOO_LARGE));
-                }
-                let forwarded = self.forward(owner, &mut exchange.request, body.take());
-                Box::pin(forwarded).await.ok_or(unknown)?
-            }
+            Route::Relay(owner) => Box::pin(self.relayed(exchange, body, *owner)).await?,
         };
         let status = response.status();
         if let Some(hook) = &config.on_headers
@@ -359,7 +357,7 @@ impl<A: Acceptor> Server<A> {
         let Some(session) = self.0.sessions.get(sid) else {
             let owner = self.0.relay.as_ref().and_then(|it| it.owner_of(sid));
             return match owner {
-                Some(owner) => Ok(Route::Relay(owner)),
+                Some(owner) => Ok(Route::Relay(Box::new(owner))),
                 None => Err(Kind::UnknownSid(sid.to_owned())),
             };
         };
@@ -502,6 +500,27 @@ impl<A: Acceptor> Server<A> {
         response
     }
 
+    /// The session is at another server.
+    async fn relayed<B>(
+        &self,
+        exchange: &mut Exchange,
+        body: &mut Option<Pin<Box<B>>>,
+        owner: Str,
+    ) -> Result<Response<ResponseBody>, Kind>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let parts = &mut exchange.request;
+        if body::declares_too_much(&parts.headers, self.0.settings.max_payload) {
+            return Ok(response::empty(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let sid = query.sid().unwrap_or_default().to_owned();
+        let answer = self.forward(owner, parts, body.take()).await;
+        answer.ok_or(Kind::UnknownSid(sid))
+    }
+
     pub(crate) fn relay(&self) -> Option<&Arc<Relay>> {
         self.0.relay.as_ref()
     }
@@ -573,7 +592,7 @@ impl<A: Acceptor> Server<A> {
         if is_looked_at {
             *parts = detached(parts);
         } else {
-            parts.headers = HeaderMap::new();
+            spare::recycle(&mut parts.headers, &mut parts.extensions);
             parts.uri = http::Uri::default();
         }
     }
@@ -804,7 +823,7 @@ enum Route {
     },
     Resume(SessionHandle),
     /// The session is at another server.
-    Relay(Str),
+    Relay(Box<Str>),
 }
 
 /// What the query of a request without a session id says.
@@ -1151,5 +1170,36 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         hyper::service::Service::call(self, request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use hyper::service::Service;
+
+    use super::*;
+    use crate::Connection;
+
+    struct Nobody;
+
+    impl Acceptor for Nobody {
+        type Connection = Self;
+        fn accept(&self, _: SessionHandle, _: Arc<Handshake>) -> Self {
+            Nobody
+        }
+    }
+
+    impl Connection for Nobody {
+        fn on_message(&mut self, _: engineio_proto::Data, _: &mut Context<'_>) {}
+    }
+
+    /// A larger one leaves the quick lists of glibc's allocator.
+    #[test]
+    fn the_future_of_a_request_stays_small() {
+        let server = Server::new(Config::default(), Nobody);
+        let future = Service::call(&server, Request::new(Empty::new()));
+        let size = size_of_val(&*future.waiting);
+        assert!(size <= 1032, "{size} B");
     }
 }

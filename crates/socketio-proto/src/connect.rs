@@ -79,6 +79,8 @@ pub(crate) fn error_payload(version: Version, message: &str, data: Option<&RawVa
 
 fn push_payload(out: &mut String, version: Version, sid: &str, pid: Option<&str>) {
     if version == Version::V4 {
+        // As much as there usually is, so that it becomes the message as it is.
+        out.reserve_exact("{\"sid\":\"\"}".len() + sid.len());
         out.push_str("{\"sid\":");
         json::push_string(out, sid);
         if let Some(pid) = pid {

@@ -64,7 +64,7 @@ impl Wire {
     }
 
     async fn post(&self, packet: Transmit) -> Option<Answer> {
-        let body = payload::encode(&[packet], &self.dialect(), None);
+        let body = payload::encode(packet.into(), &self.dialect(), None);
         let mut request = self.request(Method::POST, "polling", body.bytes);
         let content_type = match body.framing {
             Framing::Text => "text/plain;charset=UTF-8",

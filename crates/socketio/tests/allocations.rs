@@ -1,5 +1,5 @@
-//! How often the Socket.IO layer allocates for an event, and how much memory a socket holds. A
-//! binary of its own: it replaces the allocator by one that counts, for each thread.
+//! How often the Socket.IO layer allocates for an event, and both layers for one over polling, and how
+//! much memory a socket holds. A binary of its own: it replaces the allocator by one that counts, for each thread.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -8,9 +8,12 @@ use std::{
 };
 
 use allocation_counter::{AllocationInfo, measure};
+use bytes::Bytes;
 use engineio::{
     Acceptor, Config, Connection, Data, Handshake, Refusal, Server, SessionHandle, Sid, Version,
 };
+use http_body_util::{BodyExt, Full};
+use hyper::service::Service;
 use socketio::{Args, Client, Socket, SocketIo, handler};
 
 /// A client that has joined, without a transport.
@@ -139,6 +142,63 @@ async fn a_broadcast_is_made_once() {
     count(&io, &peers);
     // the buffer is larger than what is in it
     assert_eq!(count(&io, &peers), MESSAGE + 1);
+}
+
+/// Without what hyper allocates for its part of a request.
+#[test]
+fn an_echo_over_polling() {
+    // the future of each request; what the engine answers by; of the POST the body, and its place in
+    // the mailbox
+    const REQUESTS: u64 = 2 + 2 + 2;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let io = SocketIo::new();
+    io.on("echo", async |socket: Socket, args: Args| {
+        socket.emit("back", &args)
+    });
+    let service = io.service();
+    let request = |method: http::Method, sid: &str, body: &'static str| {
+        let sid = if sid.is_empty() {
+            ""
+        } else {
+            &format!("&sid={sid}")
+        };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("/socket.io/?EIO=4&transport=polling{sid}"))
+            .header("Host", "localhost");
+        request
+            .body(Full::new(Bytes::from_static(body.as_bytes())))
+            .unwrap()
+    };
+    let get = |sid: &str| request(http::Method::GET, sid, "");
+    let text = |response: http::Response<engineio::ResponseBody>| {
+        let collected = runtime.block_on(response.into_body().collect());
+        String::from_utf8(collected.unwrap().to_bytes().into()).unwrap()
+    };
+    let ask = |request| runtime.block_on(service.call(request)).unwrap();
+
+    let open = text(ask(get("")));
+    let sid = open.split('"').nth(3).unwrap();
+    let post = |body| request(http::Method::POST, sid, body);
+    assert_eq!(text(ask(post("40"))), "ok");
+    assert!(text(ask(get(sid))).starts_with("40{"));
+    let echo = || {
+        let (poll, event) = (get(sid), post(r#"42["echo","x"]"#));
+        let mut answers = None;
+        let both = async { tokio::join!(service.call(poll), service.call(event)) };
+        let counted = measure(|| answers = Some(runtime.block_on(both)));
+        let (polled, posted) = answers.unwrap();
+        assert_eq!(text(polled.unwrap()), r#"42["back","x"]"#);
+        assert_eq!(text(posted.unwrap()), "ok");
+        counted.count_total
+    };
+    // what is allocated once
+    echo();
+    assert_eq!(echo(), REQUESTS + HANDLER + MESSAGE);
 }
 
 #[tokio::test]

@@ -96,13 +96,13 @@ mod tests {
 
     #[test]
     fn both_versions_wrap_their_text() {
-        let items = [Transmit::Message("{\"a\":\"/é\u{2028}\u{2029}\n\"}".into())];
+        let item = Transmit::Message("{\"a\":\"/é\u{2028}\u{2029}\n\"}".into());
         assert_eq!(
-            payload::encode(&items, &Dialect::V4, Some("12")).bytes,
+            payload::encode(item.clone().into(), &Dialect::V4, Some("12")).bytes,
             r#"___eio[12]("4{\"a\":\"/é\u2028\u2029\n\"}");"#
         );
         assert_eq!(
-            payload::encode(&items, &Dialect::V3, Some("")).bytes,
+            payload::encode(item.into(), &Dialect::V3, Some("")).bytes,
             r#"___eio[]("14:4{\"a\":\"/é\u2028\u2029\n\"}");"#
         );
     }
@@ -117,7 +117,7 @@ mod tests {
             Transmit::Control(Packet::bare(PacketKind::Noop)),
             Transmit::Message(Encoded::binary(vec![1, 2, 255])),
         ];
-        let body = payload::encode(&items, &dialect, Some("3"));
+        let body = payload::encode(items.into_iter().collect(), &dialect, Some("3"));
         assert_eq!(body.framing, Framing::Text);
         assert_eq!(body.bytes, r#"___eio[3]("1:66:b4AQL/");"#);
     }

@@ -18,7 +18,9 @@ use std::iter::FusedIterator;
 
 use bytes::Bytes;
 
-use crate::{Dialect, Packet, Str, Version, Violation, dialect::BodyShape, session::Transmit};
+use crate::{
+    Dialect, Packet, Queue, Str, Version, Violation, dialect::BodyShape, session::Transmit,
+};
 
 pub mod jsonp;
 mod v3;
@@ -44,32 +46,31 @@ pub struct Body {
 
 /// Encodes what is to leave as the body of one poll response.
 ///
-/// `items` must not be empty: no body of no packets exists in either version. `jsonp` is the
-/// callback index of a JSONP client, whose body is text whatever the dialect prefers.
+/// `items` must not be empty: no body of no packets exists in either version. A single text is not
+/// copied. `jsonp` is the callback index of a JSONP client, whose body is text whatever the dialect prefers.
 ///
 /// ```
 /// use engineio_proto::{Dialect, Encoded, payload, session::Transmit};
 ///
-/// let items = [
-///     Transmit::Message(Encoded::text("hello")),
-///     Transmit::Message(Encoded::binary(vec![1, 2])),
-/// ];
-/// assert_eq!(payload::encode(&items, &Dialect::V4, None).bytes, "4hello\u{1e}bAQI=");
+/// let hello = Transmit::Message(Encoded::text("hello"));
+/// let bytes = Transmit::Message(Encoded::binary(vec![1, 2]));
+/// let both = [hello.clone(), bytes].into_iter().collect();
+/// assert_eq!(payload::encode(both, &Dialect::V4, None).bytes, "4hello\u{1e}bAQI=");
 ///
-/// let body = payload::encode(&items[..1], &Dialect::V3, Some("0"));
+/// let body = payload::encode(hello.into(), &Dialect::V3, Some("0"));
 /// assert_eq!(body.bytes, r#"___eio[0]("6:4hello");"#);
 /// ```
-pub fn encode(items: &[Transmit], dialect: &Dialect, jsonp: Option<&str>) -> Body {
+pub fn encode(items: Queue<Transmit>, dialect: &Dialect, jsonp: Option<&str>) -> Body {
     debug_assert!(!items.is_empty(), "a body needs a packet");
     let text = match dialect.version {
         Version::V4 => v4::encode(items),
-        Version::V3 if jsonp.is_none() && leaves_as_binary(items, dialect.body) => {
+        Version::V3 if jsonp.is_none() && leaves_as_binary(&items, dialect.body) => {
             return Body {
                 framing: Framing::Binary,
-                bytes: v3::encode_binary(items),
+                bytes: v3::encode_binary(&items),
             };
         }
-        Version::V3 => v3::encode_text(items, dialect.text),
+        Version::V3 => v3::encode_text(&items, dialect.text),
     };
     Body {
         framing: Framing::Text,
@@ -140,7 +141,7 @@ enum State {
     Ended,
 }
 
-fn leaves_as_binary(items: &[Transmit], shape: BodyShape) -> bool {
+fn leaves_as_binary(items: &Queue<Transmit>, shape: BodyShape) -> bool {
     match shape {
         BodyShape::Text => false,
         BodyShape::Binary => true,
@@ -152,7 +153,7 @@ fn leaves_as_binary(items: &[Transmit], shape: BodyShape) -> bool {
 }
 
 /// About how many bytes a body takes: room for the framing, and for base64 if that is wanted.
-fn capacity(items: &[Transmit], base64: bool) -> usize {
+fn capacity(items: &Queue<Transmit>, base64: bool) -> usize {
     let of_item = |item: &Transmit| match item {
         Transmit::Control(packet) => packet.data.len() + FRAMING,
         Transmit::Message(message) => {

@@ -56,8 +56,8 @@ proptest! {
     #[test]
     fn what_is_encoded_is_decoded(packets in vec(packet(), 1..8)) {
         for dialect in dialects() {
-            let items: Vec<_> = packets.iter().cloned().map(transmit).collect();
-            let Body { framing, bytes } = encode(&items, &dialect, None);
+            let items = packets.iter().cloned().map(transmit).collect();
+            let Body { framing, bytes } = encode(items, &dialect, None);
             let back: Result<Vec<_>, _> = decode(bytes, framing, &dialect).collect();
             let detects = framing == Framing::Text && dialect.text == TextCoding::Detect;
             let packets = packets.iter().cloned();
@@ -76,12 +76,12 @@ proptest! {
         second in vec(packet(), 1..4),
     ) {
         for dialect in dialects().filter(|it| it.version == Version::V3) {
-            let items = |packets: &[Packet]| -> Vec<_> {
-                packets.iter().cloned().map(transmit).collect()
+            let encode = |packets: &[Packet]| {
+                let items = packets.iter().cloned().map(transmit).collect();
+                encode(items, &dialect, None)
             };
-            let (first, second) = (items(&first), items(&second));
-            let all = encode(&[&first[..], &second].concat(), &dialect, None);
-            let (first, second) = (encode(&first, &dialect, None), encode(&second, &dialect, None));
+            let all = encode(&[&first[..], &second].concat());
+            let (first, second) = (encode(&first), encode(&second));
             if first.framing == second.framing {
                 prop_assert_eq!(all.bytes, [first.bytes, second.bytes].concat());
             }

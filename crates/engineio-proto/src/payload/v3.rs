@@ -3,11 +3,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::lenient_text;
-use crate::{Packet, Str, Violation, dialect::TextCoding, frame, session::Transmit};
+use crate::{Packet, Queue, Str, Violation, dialect::TextCoding, frame, session::Transmit};
 
 /// The text framing: lengths count UTF-16 code units. Twice encoded text needs no rule of its own,
 /// as each of its characters is one code unit and stands for one byte.
-pub(super) fn encode_text(items: &[Transmit], coding: TextCoding) -> Str {
+pub(super) fn encode_text(items: &Queue<Transmit>, coding: TextCoding) -> Str {
     let mut body = String::with_capacity(super::capacity(items, true));
     let mut push = |prefix: &str, packet: &str| {
         body.push_str(&(prefix.len() + utf16_len(packet)).to_string());
@@ -15,7 +15,7 @@ pub(super) fn encode_text(items: &[Transmit], coding: TextCoding) -> Str {
         body.push_str(prefix);
         body.push_str(packet);
     };
-    for item in items {
+    for item in items.iter() {
         match item {
             Transmit::Control(packet) => push("", &frame::encode_control(packet)),
             Transmit::Message(message) => {
@@ -32,7 +32,7 @@ pub(super) fn encode_text(items: &[Transmit], coding: TextCoding) -> Str {
 }
 
 /// The binary framing: lengths count bytes. Its text is encoded once in every dialect.
-pub(super) fn encode_binary(items: &[Transmit]) -> Bytes {
+pub(super) fn encode_binary(items: &Queue<Transmit>) -> Bytes {
     let mut body = BytesMut::with_capacity(super::capacity(items, false));
     let mut push = |kind: u8, prefix: &[u8], packet: &[u8]| {
         body.put_u8(kind);
@@ -42,7 +42,7 @@ pub(super) fn encode_binary(items: &[Transmit]) -> Bytes {
         body.extend_from_slice(prefix);
         body.extend_from_slice(packet);
     };
-    for item in items {
+    for item in items.iter() {
         match item {
             Transmit::Control(packet) => {
                 push(STRING, &[], frame::encode_control(packet).as_bytes())

@@ -1,16 +1,18 @@
 //! Version 4: packets separated by U+001E, binary data as base64.
 
-use crate::{Packet, Str, Violation, frame, session::Transmit};
+use crate::{Packet, Queue, Str, Violation, frame, session::Transmit};
 
 /// The packets of one body. All items are text, so the only rule is that none of them is empty.
-pub(super) fn encode(items: &[Transmit]) -> Str {
-    if let [Transmit::Message(message)] = items
-        && let (Some(text), []) = (message.wire_text(), message.attachments())
+pub(super) fn encode(mut items: Queue<Transmit>) -> Str {
+    if let Some(Transmit::Message(message)) = items.front()
+        && message.attachments().is_empty()
+        && items.iter().nth(1).is_none()
+        && let Some(Transmit::Message(message)) = items.pop_front()
     {
-        return text.clone(); // the body is the packet
+        return message.into_wire_text().unwrap_or_default(); // the body is the packet
     }
-    let mut body = String::with_capacity(super::capacity(items, true));
-    for item in items {
+    let mut body = String::with_capacity(super::capacity(&items, true));
+    for item in items.iter() {
         match item {
             Transmit::Control(packet) => push(&mut body, "", &frame::encode_control(packet)),
             Transmit::Message(message) => {
@@ -79,7 +81,7 @@ mod tests {
     };
 
     fn encoded(items: &[Transmit]) -> Bytes {
-        let body = payload::encode(items, &Dialect::V4, None);
+        let body = payload::encode(items.iter().cloned().collect(), &Dialect::V4, None);
         assert_eq!(body.framing, Framing::Text);
         body.bytes
     }

@@ -365,29 +365,29 @@ impl Session {
 
     /// The body for the waiting GET, if there is one and there is something to say. The GET is
     /// answered with it.
-    pub fn poll_body(&mut self) -> Option<Vec<Transmit>> {
+    pub fn poll_body(&mut self) -> Option<Queue<Transmit>> {
         if !self.poll_parked {
             return None;
         }
-        let mut body = Vec::new();
+        let mut body = Queue::default();
         match self.state {
             State::Polling | State::Probing { .. } => {
                 self.take_queued(&mut body);
                 let release = matches!(self.state, State::Probing { answered: true, .. });
                 if body.is_empty() && release {
-                    body.push(bare(PacketKind::Noop));
+                    body.push_back(bare(PacketKind::Noop));
                 }
             }
             State::Socket => {
                 if mem::take(&mut self.poll_released) {
-                    body.push(bare(PacketKind::Noop));
+                    body.push_back(bare(PacketKind::Noop));
                 }
             }
             State::Closing(Closing {
                 lane: Lane::Socket, ..
             }) => {
                 if mem::take(&mut self.poll_released) {
-                    body.push(bare(PacketKind::Noop));
+                    body.push_back(bare(PacketKind::Noop));
                 }
             }
             State::Closing(closing) => {
@@ -395,9 +395,9 @@ impl Session {
                 if self.control.is_empty() && self.messages.is_empty() {
                     if body.is_empty() && closing.farewell == PacketKind::Close {
                         // The official server answers the first poll after close() like this.
-                        body.push(bare(PacketKind::Noop));
+                        body.push_back(bare(PacketKind::Noop));
                     }
-                    body.push(bare(closing.farewell));
+                    body.push_back(bare(closing.farewell));
                     self.state = State::Closed {
                         reason: closing.reason,
                         owed: None,
@@ -406,7 +406,7 @@ impl Session {
             }
             State::Closed { reason, owed } => {
                 if let Some(kind) = owed {
-                    body.push(bare(kind));
+                    body.push_back(bare(kind));
                     self.state = State::Closed { reason, owed: None };
                 }
             }
@@ -627,9 +627,9 @@ impl Session {
         }
     }
 
-    fn take_queued(&mut self, body: &mut Vec<Transmit>) {
+    fn take_queued(&mut self, body: &mut Queue<Transmit>) {
         while let Some(packet) = self.control.pop_front() {
-            body.push(Transmit::Control(packet));
+            body.push_back(Transmit::Control(packet));
         }
         let mut bytes = 0;
         while let Some(message) = self.messages.front() {

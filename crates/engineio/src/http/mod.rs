@@ -7,6 +7,7 @@ mod cors;
 mod files;
 pub(crate) mod head_timer;
 pub(crate) mod response;
+pub(crate) mod spare;
 
 pub use compression::HttpCompression;
 pub use cookie::{Cookie, InvalidCookie, Priority, SameSite};

@@ -1,12 +1,11 @@
 //! The answers.
 
-use std::sync::LazyLock;
-
 use bytes::Bytes;
 use engineio_proto::payload::{Body, Framing};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
+use super::spare;
 use crate::ConnectionErrorKind;
 
 /// The body of every response: all of it is there at once.
@@ -14,19 +13,16 @@ pub type ResponseBody = Full<Bytes>;
 
 /// The answer to a poll.
 pub(crate) fn poll(body: Body, old_explorer: bool) -> Response<ResponseBody> {
-    static TEXT: LazyLock<HeaderMap> = LazyLock::new(|| headers("text/plain; charset=UTF-8"));
-    static BINARY: LazyLock<HeaderMap> = LazyLock::new(|| headers("application/octet-stream"));
-    let headers = match body.framing {
-        Framing::Text => &*TEXT,
-        Framing::Binary => &*BINARY,
+    let content_type = match body.framing {
+        Framing::Text => "text/plain; charset=UTF-8",
+        Framing::Binary => "application/octet-stream",
     };
-    success(headers, body.bytes, old_explorer)
+    success(content_type, body.bytes, old_explorer)
 }
 
 /// The answer to a POST. `text/html` keeps old browsers from offering it as a download.
 pub(crate) fn posted(old_explorer: bool) -> Response<ResponseBody> {
-    static HTML: LazyLock<HeaderMap> = LazyLock::new(|| headers("text/html"));
-    success(&HTML, Bytes::from_static(b"ok"), old_explorer)
+    success("text/html", Bytes::from_static(b"ok"), old_explorer)
 }
 
 /// A refused request, with the code and the text of the official server.
@@ -61,22 +57,16 @@ pub(crate) fn switching_protocols(
     response
 }
 
-/// The headers of all such answers: a copy costs less than to insert each of them.
-fn headers(content_type: &'static str) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(2);
+fn success(content_type: &'static str, body: Bytes, old_explorer: bool) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::new(body));
+    let headers = response.headers_mut();
+    *headers = spare::headers();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers
-}
-
-fn success(headers: &HeaderMap, body: Bytes, old_explorer: bool) -> Response<ResponseBody> {
-    let mut response = Response::new(Full::new(body));
-    let added = response.headers_mut();
-    added.clone_from(headers);
     if old_explorer {
         // Its filter mistakes packets for attacks.
         let name = HeaderName::from_static("x-xss-protection");
-        added.insert(name, HeaderValue::from_static("0"));
+        headers.insert(name, HeaderValue::from_static("0"));
     }
     response
 }

@@ -30,7 +30,7 @@ fn noop() -> Transmit {
 }
 
 fn text_body(items: &[Transmit], dialect: &Dialect) -> String {
-    let Body { framing, bytes } = payload::encode(items, dialect, None);
+    let Body { framing, bytes } = payload::encode(items.iter().cloned().collect(), dialect, None);
     assert_eq!(framing, Framing::Text);
     String::from_utf8(bytes.into()).unwrap()
 }
@@ -40,7 +40,7 @@ fn binary_body(items: &[Transmit], body: BodyShape) -> Bytes {
         body,
         ..Dialect::V3
     };
-    let Body { framing, bytes } = payload::encode(items, &dialect, None);
+    let Body { framing, bytes } = payload::encode(items.iter().cloned().collect(), &dialect, None);
     assert_eq!(framing, Framing::Binary);
     bytes
 }

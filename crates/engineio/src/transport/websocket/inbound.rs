@@ -110,6 +110,9 @@ impl Inbound {
 
     /// Takes a whole frame from the buffer, its payload unmasked.
     fn next_frame(&mut self) -> Result<Option<(FrameHeader, BytesMut)>, Violation> {
+        if self.buffer.is_empty() {
+            return Ok(None);
+        }
         let Some((header, start, len)) = self.header(&self.buffer)? else {
             return Ok(None);
         };

@@ -78,7 +78,7 @@ impl WebSocket {
         Self {
             io,
             inbound: Inbound::new(&read, max_payload),
-            outbound: Outbound::new(held),
+            outbound: Outbound::new(&held),
             owed_pongs: 0,
             dialect,
             phase: Phase::Open,

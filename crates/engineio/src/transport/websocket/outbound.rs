@@ -32,12 +32,14 @@ pub(super) struct Outbound {
 
 impl Outbound {
     /// Before all frames leaves what is to stand in front of them.
-    pub(super) fn new(head: Vec<u8>) -> Self {
-        Self {
-            len: head.len(),
-            copied: head,
-            ..Self::default()
+    pub(super) fn new(head: &[u8]) -> Self {
+        let mut outbound = Self::default();
+        if !head.is_empty() {
+            outbound.copied = SPARE.take();
+            outbound.copied.extend_from_slice(head);
+            outbound.len = head.len();
         }
+        outbound
     }
 
     /// Adds a frame.
@@ -133,6 +135,9 @@ impl Outbound {
             return;
         }
         spare(mem::take(&mut self.copied));
+        if self.shared.is_empty() {
+            return;
+        }
         written -= copied;
         while let Some(front) = self.shared.front_mut() {
             let taken = written.min(front.len());
@@ -248,7 +253,7 @@ mod tests {
             // They share the buffers of the thread.
             let mut clients: [_; CLIENTS] = std::array::from_fn(|_| {
                 let slow = Slow { takes: takes.clone(), calls: 0, vectored, taken: Vec::new() };
-                (Outbound::new(head.clone()), slow, head.clone())
+                (Outbound::new(&head), slow, head.clone())
             });
             for (turn, (client, sizes)) in turns.iter().enumerate() {
                 let (outbound, slow, expected) = &mut clients[*client];
