@@ -4,6 +4,7 @@ import { withRedis } from "../lib/redis.mjs";
 import { within } from "../lib/time.mjs";
 import { Clients } from "./clients.mjs";
 import { onlyPubSub, operations } from "./operations.mjs";
+import { runMoves } from "./moves.mjs";
 import { withCluster } from "./servers.mjs";
 import { canonical } from "./values.mjs";
 
@@ -80,6 +81,7 @@ export async function runCluster({ report, binary, modes = Object.keys(MODES), m
         }
       }
     }
+    await runMoves({ report, redis, binary });
   });
 }
 

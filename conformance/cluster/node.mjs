@@ -36,6 +36,7 @@ const ADAPTERS = {
   },
   sharded: () => sharded("dynamic"),
   "sharded-static": () => sharded("static"),
+  "streams-recovery": () => ADAPTERS.streams(),
   async streams() {
     return createStreamsAdapter(await client(), {
       streamName: options.key,
@@ -52,7 +53,8 @@ async function sharded(subscriptionMode) {
 }
 
 const http = createServer();
-const io = new Server(http, { adapter: await ADAPTERS[options.mode]() });
+const recovery = options.mode === "streams-recovery" ? { connectionStateRecovery: {} } : {};
+const io = new Server(http, { adapter: await ADAPTERS[options.mode](), ...recovery });
 const notes = [];
 const emitting = await client();
 

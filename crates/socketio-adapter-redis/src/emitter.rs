@@ -215,7 +215,7 @@ impl Emitter {
                 payload: Body::of_message(message)?.in_json(UID, &self.nsp)?,
             }),
             Way::Stream(options) => {
-                let fields = Body::of_message(message)?.fields(UID, &self.nsp)?;
+                let fields = Body::of_message(message)?.fields(UID, &self.nsp, None)?;
                 Ok(options.append(&self.nsp, fields))
             }
         }

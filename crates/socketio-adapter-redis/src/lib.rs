@@ -43,6 +43,7 @@ mod queue;
 mod redis;
 mod relay;
 mod routes;
+mod sessions;
 mod sharded;
 mod streams;
 mod wire;

@@ -17,6 +17,11 @@ pub(crate) enum Item {
         sharded: bool,
         reply: oneshot::Sender<Result<usize, redis::RedisError>>,
     },
+    /// Something else that Redis is asked.
+    Ask {
+        command: Box<redis::Cmd>,
+        reply: oneshot::Sender<Result<redis::Value, redis::RedisError>>,
+    },
     /// Answered when everything before it has been written.
     Barrier(oneshot::Sender<()>),
 }
@@ -33,7 +38,13 @@ pub(crate) enum Publication {
     Append {
         stream: Arc<str>,
         max_len: usize,
-        fields: Box<[(&'static str, String); 4]>,
+        fields: Box<[(&'static str, String)]>,
+    },
+    /// To be kept for so many milliseconds.
+    Keep {
+        key: String,
+        value: String,
+        time: u64,
     },
 }
 
@@ -47,6 +58,7 @@ impl Publication {
                 let fields = fields.iter().map(|(name, value)| name.len() + value.len());
                 stream.len() + fields.sum::<usize>()
             }
+            Publication::Keep { key, value, .. } => key.len() + value.len(),
         }
     }
 
@@ -72,6 +84,9 @@ impl Publication {
                     command.arg(*name).arg(value);
                 }
             }
+            Publication::Keep { key, value, time } => {
+                commands.cmd("SET").arg(key).arg(value).arg("PX").arg(*time);
+            }
         }
     }
 }
@@ -81,7 +96,7 @@ impl Item {
         let data = match self {
             Item::Publish(it) => it.len(),
             Item::Count { channel, .. } => channel.len(),
-            Item::Barrier(_) => 0,
+            Item::Ask { .. } | Item::Barrier(_) => 0,
         };
         data + size_of::<Item>()
     }

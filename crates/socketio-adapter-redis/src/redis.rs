@@ -262,6 +262,23 @@ impl Redis {
         }
     }
 
+    /// What Redis says to a command, which is written after everything that has been published.
+    pub(crate) fn ask(
+        &self,
+        command: redis::Cmd,
+    ) -> impl Future<Output = RedisResult<Value>> + Send + 'static {
+        let (reply, answer) = oneshot::channel();
+        let command = Box::new(command);
+        let asked =
+            !self.link().is_down() && self.link().queue.push(Item::Ask { command, reply }).is_ok();
+        async move {
+            match answer.await {
+                Ok(answer) if asked => answer,
+                _ => Err(away()),
+            }
+        }
+    }
+
     /// What another connection is made of.
     pub(crate) fn connection(&self) -> (ConnectionInfo, AsyncConnectionConfig) {
         (self.link().info.clone(), self.link().config())
@@ -515,6 +532,10 @@ impl Link {
                     commands.cmd("PUBSUB").arg(what).arg(&*channel);
                     Question::Count(reply)
                 }
+                Item::Ask { command, reply } => {
+                    commands.add_command(*command);
+                    Question::Ask(reply)
+                }
                 Item::Barrier(reply) => {
                     commands.cmd("PING");
                     Question::Barrier(reply)
@@ -564,6 +585,13 @@ impl Link {
                         .map_err(RedisError::from),
                 };
                 let _ = reply.send(count);
+            }
+            Question::Ask(reply) => {
+                let answer = match answer {
+                    Value::ServerError(error) => Err(error.into()),
+                    answer => Ok(answer),
+                };
+                let _ = reply.send(answer);
             }
             Question::Barrier(reply) => drop(reply.send(())),
         }
@@ -641,6 +669,7 @@ enum Question {
     /// So many bytes.
     Publish(usize),
     Count(oneshot::Sender<RedisResult<usize>>),
+    Ask(oneshot::Sender<RedisResult<Value>>),
     Barrier(oneshot::Sender<()>),
 }
 

@@ -10,7 +10,8 @@ use std::{
 use bytes::Bytes;
 use redis::{Client, RedisResult, Value, aio::MultiplexedConnection};
 use socketio_adapter::{
-    Adapter, BoxError, BoxFuture, Channel, Inbox, Message, NodeId, Peers, Response,
+    Adapter, BoxError, BoxFuture, Channel, Inbox, Message, NodeId, Peers, Place, Response,
+    SessionStore,
 };
 use tokio::{sync::watch, time::sleep};
 
@@ -19,7 +20,8 @@ use crate::{
     peer::Peer,
     queue::Publication,
     routes::{Receiver, Topic},
-    wire::cluster::{self, Body},
+    sessions::Sessions,
+    wire::cluster::{self, Body, Envelope, Incoming},
 };
 
 /// Servers share a cluster through a Redis stream, with each other and with servers in Node.js that
@@ -50,6 +52,7 @@ pub struct StreamsBuilder {
     prefix: String,
     sharded: bool,
     max_len: usize,
+    session_prefix: String,
 }
 
 struct Shared {
@@ -74,6 +77,7 @@ impl StreamsAdapter {
             prefix: "socket.io".into(),
             sharded: false,
             max_len: 10_000,
+            session_prefix: "sio:session:".into(),
         }
     }
 }
@@ -128,6 +132,7 @@ impl StreamsBuilder {
             redis: redis.clone(),
             streams,
             state: Mutex::default(),
+            positions: watch::Sender::default(),
         });
         let (running, ended) = watch::channel(());
         redis.runtime().spawn(reader.clone().run(ended));
@@ -139,16 +144,24 @@ impl StreamsBuilder {
         }))
     }
 
+    /// What the keys of sessions begin with that wait for their clients to come back, `sio:session:`
+    /// if it is not said. Must be the same on all servers.
+    #[must_use]
+    pub fn session_key_prefix(mut self, prefix: &str) -> Self {
+        self.session_prefix = prefix.into();
+        self
+    }
+
     /// An entry for the stream of a namespace.
     pub(crate) fn append(
         &self,
         namespace: &str,
-        fields: [(&'static str, String); 4],
+        fields: Box<[(&'static str, String)]>,
     ) -> Publication {
         Publication::Append {
             stream: self.stream_of(namespace).into(),
             max_len: self.max_len,
-            fields: Box::new(fields),
+            fields,
         }
     }
 
@@ -235,13 +248,35 @@ impl Channel for StreamsChannel {
             Ok(body) => body,
             Err(error) => return peer.redis.unsendable(&error),
         };
-        match body.fields(&peer.uid, &peer.namespace) {
+        let mark = match &message {
+            Message::Broadcast { options, .. } => options.mark.as_deref(),
+            _ => None,
+        };
+        match body.fields(&peer.uid, &peer.namespace, mark) {
             Ok(fields) => {
                 let options = &self.adapter.options;
                 peer.redis.publish(options.append(&peer.namespace, fields));
             }
             Err(error) => peer.redis.unsendable(&error),
         }
+    }
+
+    fn store(&self) -> Option<Arc<dyn SessionStore>> {
+        let Shared {
+            redis,
+            options,
+            reader,
+            ..
+        } = &*self.adapter;
+        let namespace = &self.node.peer.namespace;
+        Some(Arc::new(Sessions {
+            redis: redis.clone(),
+            reader: reader.clone(),
+            stream: options.stream_of(namespace).into(),
+            namespace: namespace.clone(),
+            prefix: options.session_prefix.as_str().into(),
+            max_len: options.max_len,
+        }))
     }
 
     fn respond(&self, to: &NodeId, response: Response) {
@@ -295,10 +330,12 @@ impl Receiver for Node {
 }
 
 /// Reads the streams, from the moment in which it begins, without a gap.
-struct Reader {
+pub(crate) struct Reader {
     redis: Redis,
     streams: Vec<String>,
     state: Mutex<State>,
+    /// What was the last that has been read of each stream, and has been delivered.
+    positions: watch::Sender<HashMap<String, Place>>,
 }
 
 #[derive(Default)]
@@ -310,6 +347,29 @@ struct State {
 }
 
 impl Reader {
+    /// How far a stream has been read, if it is known where it has begun.
+    pub(crate) fn position(&self, stream: &str) -> Option<Place> {
+        self.positions.borrow().get(stream).copied()
+    }
+
+    /// Waits until a stream has been read up to a place.
+    pub(crate) async fn reach(&self, stream: &str, place: Place) {
+        let mut positions = self.positions.subscribe();
+        let reached = |it: &HashMap<_, _>| it.get(stream).is_some_and(|at| *at >= place);
+        // Fails if the other end is gone, which this holds.
+        let _ = positions.wait_for(reached).await;
+    }
+
+    fn reached(&self, stream: &str, id: &str) {
+        if let Ok(place) = id.parse() {
+            self.positions
+                .send_modify(|positions| match positions.get_mut(stream) {
+                    Some(at) => *at = place,
+                    None => drop(positions.insert(stream.into(), place)),
+                });
+        }
+    }
+
     fn add(&self, node: &Arc<Node>) {
         let mut state = self.state();
         let namespace = node.peer.namespace.clone();
@@ -377,6 +437,9 @@ impl Reader {
             Some(ids) => ids,
             None => self.last_ids(&mut connection).await?,
         };
+        for (stream, id) in self.streams.iter().zip(&last_ids) {
+            self.reached(stream, id);
+        }
         let result = self.read_from(&mut last_ids, &mut connection, pause).await;
         *last = Some(last_ids);
         result
@@ -404,7 +467,8 @@ impl Reader {
             for (stream, entries) in entries_of(reply) {
                 let index = self.streams.iter().position(|it| *it == stream);
                 for (id, fields) in entries {
-                    self.take(&stream, fields);
+                    self.take(&stream, &id, fields);
+                    self.reached(&stream, &id);
                     if let Some(index) = index {
                         last[index] = id;
                     }
@@ -438,7 +502,7 @@ impl Reader {
         Ok(ids)
     }
 
-    fn take(&self, stream: &str, fields: HashMap<String, Bytes>) {
+    fn take(&self, stream: &str, id: &str, fields: HashMap<String, Bytes>) {
         let field = |name: &str| fields.get(name).and_then(|it| str::from_utf8(it).ok());
         // Entries without a namespace are not ours.
         let Some(nsp) = field("nsp") else {
@@ -451,7 +515,14 @@ impl Reader {
                 continue;
             }
             let (uid, kind) = (field("uid"), field("type"));
-            let message = cluster::decode_fields(uid, nsp, kind, fields.get("data"));
+            let mut message = cluster::decode_fields(uid, nsp, kind, fields.get("data"));
+            if let Ok(Some(Envelope {
+                content: Incoming::Message(Message::Broadcast { options, .. }),
+                ..
+            })) = &mut message
+            {
+                options.place = id.parse().ok();
+            }
             node.peer.take(stream.as_bytes(), message);
         }
     }
@@ -474,7 +545,7 @@ fn entries_of(reply: Value) -> Vec<(String, Vec<Entry>)> {
 }
 
 /// Entries of one stream. What looks otherwise is left out.
-fn entries(reply: Value) -> Vec<Entry> {
+pub(crate) fn entries(reply: Value) -> Vec<Entry> {
     let Value::Array(all) = reply else {
         return Vec::new();
     };

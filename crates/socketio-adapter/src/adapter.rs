@@ -146,7 +146,7 @@
 
 use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 
-use crate::{Inbox, Message, NodeId, Response};
+use crate::{Inbox, Message, NodeId, Response, SessionStore};
 
 /// A boxed future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -190,6 +190,11 @@ pub trait Channel: Send + Sync + 'static {
     /// The other nodes that serve this namespace, as of the call: those that get what is published
     /// after it. A node that is not reached yet is not counted yet.
     fn peers(&self) -> BoxFuture<'static, Result<Peers, BoxError>>;
+
+    /// Where sessions and events are kept for clients that come back to another node, if they are.
+    fn store(&self) -> Option<Arc<dyn SessionStore>> {
+        None
+    }
 
     /// This node serves the namespace no longer. Nothing goes into the inbox after that, and what
     /// is published reaches nobody. The other nodes are told, so that they do not wait for it.

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     Adapter, BoxError, BoxFuture, Channel, Event, Message, NodeId, Options, Peers, RequestId,
-    Response, Room, RoomEvent, Selection, SocketDetails,
+    Response, Room, RoomEvent, Selection, SessionStore, SocketDetails,
 };
 
 /// What other nodes ask this one for, in one namespace. Implemented by the server.
@@ -106,6 +106,11 @@ impl Cluster {
             shared,
             timeout,
         }
+    }
+
+    /// Where sessions and events are kept for clients that come back to another node, if they are.
+    pub fn store(&self) -> Option<Arc<dyn SessionStore>> {
+        self.channel.store()
     }
 
     /// Tells the other nodes something that needs no answer.

@@ -32,6 +32,7 @@ pub mod memory;
 pub mod message;
 pub mod registry;
 pub mod selection;
+pub mod store;
 
 pub use adapter::{Adapter, BoxError, BoxFuture, Channel, Peers};
 pub use cluster::{Cluster, Inbox, Incomplete, Local, Reply};
@@ -41,3 +42,4 @@ pub use message::{
 };
 pub use registry::{Registry, RoomEvent};
 pub use selection::{Room, Selection};
+pub use store::{InvalidPlace, Place, SessionStore, StoredEvents, StoredSession};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use socketio_proto::Args;
 
-use crate::{Room, Selection};
+use crate::{Place, Room, Selection};
 
 /// The name of a node, unique in its cluster; an adapter may have one for each namespace.
 pub type NodeId = Arc<str>;
@@ -32,6 +32,11 @@ pub struct Options {
     pub compress: bool,
     /// How long acknowledgements are waited for.
     pub timeout: Option<Duration>,
+    /// What the node that sends it calls it in offsets, if clients may get it
+    /// [later, at another node](crate::SessionStore).
+    pub mark: Option<Arc<str>>,
+    /// Where it stands among the events of all nodes, if its adapter knows that.
+    pub place: Option<Place>,
 }
 
 impl Default for Options {
@@ -42,6 +47,8 @@ impl Default for Options {
             volatile: false,
             compress: true,
             timeout: None,
+            mark: None,
+            place: None,
         }
     }
 }

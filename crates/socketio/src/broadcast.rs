@@ -127,19 +127,22 @@ impl BroadcastOperator {
         let Some(cluster) = cluster else {
             return self
                 .namespace
-                .broadcast(event, args, &self.options, self.overflow);
+                .broadcast(event, args, &self.options, self.overflow, &mut None);
         };
         let args = Args::new(args)?;
-        self.namespace
-            .broadcast(event, &args, &self.options, self.overflow)?;
-        cluster.publish(Message::Broadcast {
+        let mut onward = Some(Message::Broadcast {
             event: Event {
                 name: event.into(),
-                args,
+                args: args.clone(),
             },
             options: self.options.clone(),
             request: None,
         });
+        self.namespace
+            .broadcast(event, &args, &self.options, self.overflow, &mut onward)?;
+        if let Some(message) = onward {
+            cluster.publish(message);
+        }
         Ok(())
     }
 

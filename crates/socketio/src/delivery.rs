@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use engineio::Overflow;
-use socketio_adapter::{Event, Local, Options, Reply, Room, RoomEvent, Selection, SocketDetails};
+use socketio_adapter::{
+    Event, Local, Message, Options, Reply, Room, RoomEvent, Selection, SocketDetails,
+};
 use socketio_proto::{Args, Encoded, ToArgs};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -16,13 +18,15 @@ use crate::{
 };
 
 impl Namespace {
-    /// Sends an event to sockets of this node. It is encoded once.
+    /// Sends an event to sockets of this node. It is encoded once. What is to go on to other nodes
+    /// is taken away if it had to go at the same time.
     pub(crate) fn broadcast<A: ToArgs + ?Sized>(
         &self,
         event: &str,
         args: &A,
         options: &Options,
         overflow: Option<Overflow>,
+        onward: &mut Option<Message>,
     ) -> Result<(), EmitError> {
         let (registry, selection) = (self.registry(), &options.selection);
         let way = way(options, overflow);
@@ -43,7 +47,7 @@ impl Namespace {
                 let packets = Packets::unkept(self, event, args, options.compress)?;
                 registry.each(selection, |member| send(member, packets.of(member)));
             }
-            Some(recovery) => recovery.broadcast(self, event, args, options, send)?,
+            Some(recovery) => recovery.broadcast(self, event, args, options, onward, send)?,
         }
         if let Some(audience) = audience {
             audience.tell(event, args);
@@ -165,7 +169,8 @@ impl LocalNamespace {
 impl Local for LocalNamespace {
     fn broadcast(&self, event: &Event, options: &Options) {
         if let Some(namespace) = self.0.upgrade()
-            && let Err(error) = namespace.broadcast(&event.name, &event.args, options, None)
+            && let Err(error) =
+                namespace.broadcast(&event.name, &event.args, options, None, &mut None)
         {
             tracing::warn!(%error, "an event of another server cannot be sent");
         }

@@ -542,8 +542,14 @@ impl Namespace {
             let local = LocalNamespace::of(self);
             let timeout = self.options().request_timeout;
             let weak = Arc::downgrade(&local);
+            let cluster = Cluster::open(&**adapter, self.name(), weak, timeout);
+            if let Some(recovery) = self.recovery()
+                && let Some(store) = cluster.store()
+            {
+                recovery.set_store(store);
+            }
             *membership = Some(Membership {
-                cluster: Cluster::open(&**adapter, self.name(), weak, timeout),
+                cluster,
                 _local: local,
             });
         }

@@ -5,14 +5,15 @@
 //! answer to CONNECT, and an offset as the last argument of each event that can be sent again.
 
 mod budget;
+mod elsewhere;
 mod log;
 mod stays;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -22,7 +23,9 @@ use bytes::Bytes;
 use engineio::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use socketio_adapter::{Options, Room, Selection};
+use socketio_adapter::{
+    Cluster, Event, Message, Options, Place, Room, Selection, SessionStore, StoredSession,
+};
 use socketio_proto::{Args, ArgsWriter, EncodeError, Encoded, ToArgs};
 use tokio::time::Instant;
 
@@ -106,9 +109,13 @@ impl ConnectionStateRecovery {
 /// Nothing is encoded under it.
 pub(crate) struct Recovery {
     budget: Arc<Budget>,
-    /// Of this run of the server: offsets of another one mean nothing.
+    /// Of this run of the server: offsets of another one mean nothing, unless there is a store.
     prefix: Box<str>,
+    /// The number of the next event. With a store it changes under the lock only, so that numbers
+    /// tell the order.
     next_offset: AtomicU64,
+    /// If clients may come back to another server.
+    store: OnceLock<Arc<dyn SessionStore>>,
     /// Sockets of protocol 4 have been here. They know no offsets, and must not see any.
     has_old_clients: AtomicBool,
     state: Mutex<State>,
@@ -119,6 +126,8 @@ struct State {
     sessions: HashMap<Box<str>, Entry>,
     account: Account,
     sweeping: bool,
+    /// With a store: where the last event of another server stands.
+    place: Option<Place>,
 }
 
 enum Entry {
@@ -138,6 +147,8 @@ struct Saved {
     data: Option<Box<RawValue>>,
     /// The last event before it was connected for the first time.
     start: u64,
+    /// The same as an offset, with a store.
+    since: Option<Box<str>>,
     expires: Instant,
     bytes: usize,
 }
@@ -149,6 +160,33 @@ struct Claim {
     saved: Option<Box<Saved>>,
     /// What the client has received last.
     offset: Option<Box<str>>,
+    /// With a store: what was taken out of it.
+    record: Option<Box<StoredSession>>,
+    /// If the client was somewhere else.
+    foreign: Option<Box<Foreign>>,
+}
+
+/// What a client has missed that was at another server.
+struct Foreign {
+    /// The socket's rooms, joined when the log had this head.
+    stays: Stays,
+    head: u64,
+    /// Events out of the store, with their places as offsets.
+    missed: Vec<Encoded>,
+    /// The numbers of those of this server that were looked at.
+    own: HashSet<u64>,
+    /// Where the last one that was looked at stands.
+    until: Place,
+    /// Where the client was then, as an offset.
+    since: Box<str>,
+}
+
+/// What comes of a claim.
+struct Redeemed {
+    missed: Vec<Encoded>,
+    stays: Stays,
+    start: u64,
+    since: Option<Box<str>>,
 }
 
 /// What a socket has to remember to be recovered.
@@ -159,6 +197,8 @@ struct Inner {
     /// Empty before the socket is connected.
     pid: Box<str>,
     start: u64,
+    /// The same as an offset, with a store.
+    since: Option<Box<str>>,
     stays: Stays,
     recovered: bool,
     claim: Option<Claim>,
@@ -184,15 +224,29 @@ impl Recovery {
         Self {
             prefix: random[..PREFIX].into(),
             next_offset: AtomicU64::new(0),
+            store: OnceLock::new(),
             has_old_clients: AtomicBool::new(false),
             state: Mutex::new(State {
                 log: Log::default(),
                 sessions: HashMap::new(),
                 account: Account::new(budget.clone()),
                 sweeping: false,
+                place: None,
             }),
             budget,
         }
+    }
+
+    /// Clients may come back to another server.
+    pub(crate) fn set_store(&self, store: Arc<dyn SessionStore>) {
+        // Whoever has received nothing has received the event before the first one.
+        self.next_offset.fetch_max(1, Ordering::Relaxed);
+        let _ = self.store.set(store);
+    }
+
+    /// Whether clients that come back have to be [waited for](Self::restore).
+    pub(crate) fn has_store(&self) -> bool {
+        self.store.get().is_some()
     }
 
     pub(crate) fn skips_middlewares(&self) -> bool {
@@ -200,25 +254,50 @@ impl Recovery {
     }
 
     /// Sends an event to sockets of this node, by the function, and keeps it for those that miss
-    /// it.
+    /// it. With a store, what goes on to other nodes does so here, in the order of the numbers.
     pub(crate) fn broadcast<A: ToArgs + ?Sized>(
         &self,
         namespace: &Namespace,
         event: &str,
         args: &A,
         options: &Options,
+        onward: &mut Option<Message>,
         mut send: impl FnMut(&Member, Encoded),
     ) -> Result<(), EncodeError> {
         let Options {
             selection,
             compress,
+            place,
             ..
         } = options;
-        self.send(namespace, event, args, *compress, |state, kept, packets| {
+        let cluster = onward.as_ref().and_then(|_| namespace.cluster());
+        let cluster = cluster.filter(|_| self.has_store());
+        let way = (*compress, *place);
+        self.send(namespace, event, args, way, |state, kept, packets| {
+            let number = kept.offset;
             state.keep(kept, selection);
             let registry = namespace.registry();
             registry.each(selection, |member| send(member, packets.of(member)));
+            if let Some(cluster) = cluster {
+                self.publish(&cluster, number, onward.take());
+            }
         })
+    }
+
+    fn publish(&self, cluster: &Cluster, number: u64, message: Option<Message>) {
+        if let Some(Message::Broadcast {
+            event,
+            mut options,
+            request,
+        }) = message
+        {
+            options.mark = Some(format!("{}.{number}", self.prefix).into());
+            cluster.publish(Message::Broadcast {
+                event,
+                options,
+                request,
+            });
+        }
     }
 
     /// Sends an event to one socket that has been connected, and keeps it for the case that it
@@ -233,17 +312,39 @@ impl Recovery {
         flags: Flags,
     ) -> Result<bool, EncodeError> {
         let room = Selection::room(socket.room());
+        let namespace = socket.namespace();
+        // Wherever the client is when it comes back.
+        let cluster = self.store.get().and_then(|_| namespace.cluster());
+        let onward = cluster.map(|cluster| {
+            let message = Message::Broadcast {
+                event: Event {
+                    name: event.into(),
+                    args: Args::new(args)?,
+                },
+                options: Options {
+                    selection: room.clone(),
+                    compress: flags.compress,
+                    ..Options::default()
+                },
+                request: None,
+            };
+            Ok::<_, EncodeError>((cluster, message))
+        });
+        let onward = onward.transpose()?;
         self.send(
-            socket.namespace(),
+            namespace,
             event,
             args,
-            flags.compress,
+            (flags.compress, None),
             |state, kept, packets| {
                 let now = match state.sessions.get(&*recoverable.inner().pid) {
                     None => return false,
                     Some(Entry::Live(socket)) => socket.upgrade(),
                     Some(Entry::Saved(_) | Entry::Claimed) => None,
                 };
+                if let Some((cluster, message)) = onward {
+                    self.publish(&cluster, kept.offset, Some(message));
+                }
                 state.keep(kept, &room);
                 // The registry has it too, so this is not the end of it.
                 now.is_none_or(|now| {
@@ -255,36 +356,72 @@ impl Recovery {
         )
     }
 
+    /// Numbers an event, encodes it with its number, and sends it with the lock.
     fn send<A: ToArgs + ?Sized, R>(
         &self,
         namespace: &Namespace,
         event: &str,
         args: &A,
-        compress: bool,
+        (compress, place): (bool, Option<Place>),
         send: impl FnOnce(&mut State, Kept, &Packets) -> R,
     ) -> Result<R, EncodeError> {
         let (codec, name) = (namespace.codec(), namespace.name());
-        let offset = self.next_offset.fetch_add(1, Ordering::Relaxed);
-        let text = format!("{}.{offset}", self.prefix);
-        let mut packets = Packets {
-            new: codec
-                .event(name, None, event, &Followed(args, &*text))?
-                .compress(compress),
-            plain: None,
-        };
-        let kept = Kept {
-            offset,
-            packet: to_keep(&packets.new),
-        };
+        let mut plain = None;
+        let mut attempts = 0;
         loop {
-            let mut state = self.state();
-            if packets.plain.is_none() && self.has_old_clients.load(Ordering::Acquire) {
+            let mut held = None;
+            let (number, last) = if self.has_store() {
+                let mut state = self.state();
+                let now = self.now(&mut state);
+                // Others have been faster again and again.
+                held = (attempts == ATTEMPTS).then_some(state);
+                now
+            } else {
+                (self.next_offset.fetch_add(1, Ordering::Relaxed), None)
+            };
+            let text = self.text(number, place.or(last));
+            let new = codec.event(name, None, event, &Followed(args, &*text))?;
+            let packets = Packets {
+                new: new.compress(compress),
+                plain: plain.clone(),
+            };
+            let kept = Kept {
+                offset: number,
+                place,
+                packet: to_keep(&packets.new),
+            };
+            let mut state = held.unwrap_or_else(|| self.state());
+            if plain.is_none() && self.has_old_clients.load(Ordering::Acquire) {
                 drop(state);
-                let plain = codec.event(name, None, event, args)?;
-                packets.plain = Some(plain.compress(compress));
+                let packet = codec.event(name, None, event, args)?;
+                plain = Some(packet.compress(compress));
                 continue;
             }
+            if self.has_store() {
+                if self.next_offset.load(Ordering::Relaxed) != number {
+                    attempts += 1;
+                    continue;
+                }
+                self.next_offset.store(number + 1, Ordering::Relaxed);
+                state.place = place.or(state.place);
+            }
             return Ok(send(&mut state, kept, &packets));
+        }
+    }
+
+    /// The number of the next event, and the place of the last one of another server.
+    fn now(&self, state: &mut State) -> (u64, Option<Place>) {
+        let store = self.store.get();
+        state.place = state.place.or_else(|| store?.position());
+        (self.next_offset.load(Ordering::Relaxed), state.place)
+    }
+
+    /// An offset: all events of this server up to the number have been received, and with a store
+    /// all of others up to the place.
+    fn text(&self, number: u64, place: Option<Place>) -> String {
+        match place {
+            None => format!("{}.{number}", self.prefix),
+            Some(place) => format!("{}.{number}.{place}", self.prefix),
         }
     }
 
@@ -315,6 +452,8 @@ impl Recovery {
             pid,
             saved: Some(saved),
             offset,
+            record: None,
+            foreign: None,
         }))
     }
 
@@ -351,21 +490,24 @@ impl Recovery {
         inner.recovered = claimed.is_some();
         let rooms: Vec<Room>;
         match (claimed, old_pid, back) {
-            (Some((missed, saved)), Some(old_pid), Some(back)) => {
-                for packet in missed {
+            (Some(redeemed), Some(old_pid), Some(back)) => {
+                for packet in redeemed.missed {
                     socket.conn().send_essential(packet);
                 }
                 socket.conn().send_essential(back);
-                rooms = saved.stays.rooms().cloned().collect();
+                rooms = redeemed.stays.rooms().cloned().collect();
                 inner.pid = old_pid;
-                inner.start = saved.start;
-                inner.stays = saved.stays;
+                inner.start = redeemed.start;
+                inner.since = redeemed.since;
+                inner.stays = redeemed.stays;
             }
             _ => {
                 socket.conn().send_essential(fresh);
                 rooms = Vec::new();
                 inner.pid = new_pid;
                 inner.start = state.log.head();
+                let (next, place) = self.now(&mut state);
+                inner.since = place.map(|place| self.text(next - 1, Some(place)).into());
             }
         }
         let pid = inner.pid.clone();
@@ -400,6 +542,7 @@ impl Recovery {
         let mut inner = recoverable.inner();
         if may_return {
             let saved = Saved::new(socket, &mut inner, &self.budget.options);
+            self.store(&inner.pid, &saved);
             state.save(&inner.pid, saved);
         } else {
             state.sessions.remove(&inner.pid);
@@ -444,19 +587,29 @@ impl Recovery {
     }
 
     /// Uses a claim: it does not go back, whatever comes of it. Middlewares may have taken long.
-    fn redeem(&self, mut claim: Claim, state: &mut State) -> Option<(Vec<Encoded>, Box<Saved>)> {
+    fn redeem(&self, mut claim: Claim, state: &mut State) -> Option<Redeemed> {
+        claim.recovery = Weak::new();
+        if let Some(foreign) = claim.foreign.take() {
+            state.sessions.remove(&claim.pid);
+            return self.redeem_foreign(*foreign, state);
+        }
         let saved = claim.saved.take()?;
         state.sessions.remove(&claim.pid);
         state.account.sub(saved.bytes);
         let offset = claim.offset.as_deref();
-        let missed = self.missed(&saved, offset, &state.log, &state.account)?;
-        Some((missed, saved))
+        Some(Redeemed {
+            missed: self.missed(&saved, offset, &state.log, &state.account)?,
+            start: saved.start,
+            since: saved.since,
+            stays: saved.stays,
+        })
     }
 
     /// The number in an offset. One of another server, or of an earlier run of this one, has none:
     /// the client has received nothing since it was connected to this one.
     fn offset(&self, text: &str) -> Option<Option<u64>> {
         let (prefix, number) = text.split_once('.')?;
+        let (number, _) = number.split_once('.').unwrap_or((number, ""));
         let number: u64 = number.parse().ok()?;
         if *prefix == *self.prefix {
             return (number < self.next_offset.load(Ordering::Relaxed)).then_some(Some(number));
@@ -474,6 +627,7 @@ impl Recovery {
             sessions,
             account,
             sweeping,
+            ..
         } = &mut *state;
         sessions.retain(|_, entry| match entry {
             Entry::Live(socket) => socket.is_alive(),
@@ -550,6 +704,7 @@ impl Saved {
             stays,
             data,
             start: inner.start,
+            since: inner.since.clone(),
             expires: Instant::now() + options.max_disconnection_duration,
         }
     }
@@ -558,12 +713,18 @@ impl Saved {
 impl Drop for Claim {
     /// Whoever was refused, or gone before it was let in, may try again.
     fn drop(&mut self) {
-        if let Some(saved) = self.saved.take()
-            && let Some(recovery) = self.recovery.upgrade()
-        {
-            let pid = std::mem::take(&mut self.pid);
-            let mut state = recovery.state();
+        let Some(recovery) = self.recovery.upgrade() else {
+            return;
+        };
+        if let Some(record) = self.record.take() {
+            recovery.put_back(&record);
+        }
+        let pid = std::mem::take(&mut self.pid);
+        let mut state = recovery.state();
+        if let Some(saved) = self.saved.take() {
             state.sessions.insert(pid, Entry::Saved(saved));
+        } else if let Some(Entry::Claimed) = state.sessions.get(&pid) {
+            state.sessions.remove(&pid);
         }
     }
 }
@@ -582,6 +743,7 @@ impl Recoverable {
         Self(Mutex::new(Inner {
             pid: Box::default(),
             start: 0,
+            since: None,
             stays: Stays::default(),
             recovered: claim.is_some(),
             claim,
@@ -591,8 +753,12 @@ impl Recoverable {
     /// The id and the data that the socket had.
     pub(crate) fn before(&self) -> Option<(Room, Option<Box<RawValue>>)> {
         let inner = self.inner();
-        let saved = inner.claim.as_ref()?.saved.as_deref()?;
-        Some((saved.sid.clone(), saved.data.clone()))
+        let claim = inner.claim.as_ref()?;
+        match (&claim.saved, &claim.record) {
+            (Some(saved), _) => Some((saved.sid.clone(), saved.data.clone())),
+            (None, Some(record)) => Some((record.sid.as_ref().into(), record.data.clone())),
+            (None, None) => None,
+        }
     }
 
     pub(crate) fn is_recovered(&self) -> bool {
@@ -739,6 +905,9 @@ fn new_pid() -> Box<str> {
         .as_str()
         .into()
 }
+
+/// How often an event is encoded without the lock, when others are faster.
+const ATTEMPTS: u32 = 3;
 
 /// JSON's `null`.
 const NULL: Option<()> = None;

@@ -110,13 +110,21 @@ const GONE: u8 = 6;
 
 impl Socket {
     /// A socket that is about to be connected. The seat is its, until it leaves or is refused.
-    pub(crate) fn new(seat: Seat, session: SessionHandle, handshake: Handshake) -> Self {
+    pub(crate) fn new(
+        seat: Seat,
+        session: SessionHandle,
+        handshake: Handshake,
+        restored: Option<Recoverable>,
+    ) -> Self {
         let namespace = seat.into_namespace();
         let version = session.version();
         let recoverable = namespace.recovery().and_then(|recovery| {
             recovery.note(version);
             (version == Version::V4).then(|| {
-                let claimed = recovery.claim(handshake.auth());
+                let claimed = match recovery.has_store() {
+                    true => restored,
+                    false => recovery.claim(handshake.auth()),
+                };
                 Box::new(claimed.unwrap_or_else(Recoverable::new))
             })
         });

@@ -10,7 +10,7 @@ use std::{env, process::ExitCode, time::Duration};
 
 use serde_json::{Value, json};
 use socketio::{
-    BoxError, Namespace, Socket, SocketIo,
+    BoxError, ConnectionStateRecovery, Namespace, Socket, SocketIo,
     handler::{Auth, Data},
 };
 use socketio_adapter_redis::{
@@ -58,9 +58,14 @@ async fn run() -> Result<(), BoxError> {
             })
         }
         "none" => builder,
-        "streams" => {
+        "streams" | "streams-recovery" => {
             let adapter = StreamsAdapter::builder().stream_name(&options.key);
-            builder.adapter(adapter.channel_prefix(&options.key).build(redis.clone()))
+            let adapter = adapter.channel_prefix(&options.key).build(redis.clone());
+            let builder = builder.adapter(adapter);
+            match &*options.mode {
+                "streams" => builder,
+                _ => builder.connection_state_recovery(ConnectionStateRecovery::new()),
+            }
         }
         mode => return Err(format!("there is no mode {mode}").into()),
     };

@@ -548,7 +548,7 @@ mod tests {
             selection: selection(&["r"], &["x", "y"]),
             volatile: true,
             compress: false,
-            timeout: None,
+            ..Options::default()
         };
         let message = broadcast(event("d", json, &[b"\x00\xff"]), options, None);
         let decoded = decode_event(&payload, "/").unwrap();

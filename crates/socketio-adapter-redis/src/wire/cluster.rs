@@ -171,11 +171,14 @@ impl Body {
     /// Servers in Node.js send all events in the stream again to clients that were away, but for
     /// those whose answers nobody waits for any more: these they do not expect in the stream. They
     /// look for the text `3` then, and read a number otherwise, so `03` is not sent again.
+    ///
+    /// What this server calls an event goes with it, in a field that they do not look at.
     pub(crate) fn fields(
         self,
         uid: &str,
         nsp: &str,
-    ) -> Result<[(&'static str, String); 4], EncodeError> {
+        mark: Option<&str>,
+    ) -> Result<Box<[(&'static str, String)]>, EncodeError> {
         let data = if self.attachments.is_empty() {
             self.json
         } else {
@@ -186,12 +189,14 @@ impl Body {
         } else {
             self.kind.to_string()
         };
-        Ok([
+        let fields = [
             ("uid", uid.into()),
             ("nsp", nsp.into()),
             ("type", kind),
             ("data", data),
-        ])
+        ];
+        let mark = mark.map(|mark| (MARK, mark.into()));
+        Ok(fields.into_iter().chain(mark).collect())
     }
 
     fn envelope(&self, uid: &str, nsp: &str) -> String {
@@ -252,6 +257,9 @@ pub(crate) fn decode(payload: &Bytes) -> Result<Option<Envelope>, WireError> {
         content,
     }))
 }
+
+/// The field with what the sender of an event calls it in offsets.
+pub(crate) const MARK: &str = "mark";
 
 /// Reads an entry of a stream.
 pub(crate) fn decode_fields(
@@ -497,7 +505,7 @@ mod tests {
                     selection: rooms(&["r"], &["x"]),
                     volatile: true,
                     compress: false,
-                    timeout: None,
+                    ..Options::default()
                 },
                 request: None,
             },
@@ -669,8 +677,9 @@ mod tests {
                 r#"{"packet":{"type":2,"data":["q"]},"requestId":"id","opts":{"rooms":[],"except":[],"flags":{}}}"#,
             ),
         ] {
-            let fields = Body::of_message(&message).unwrap().fields(UID, "/");
-            let values = fields.unwrap().map(|(_, value)| value);
+            let fields = Body::of_message(&message).unwrap().fields(UID, "/", None);
+            let fields = fields.unwrap();
+            let values: Vec<_> = fields.iter().map(|(_, value)| &**value).collect();
             assert_eq!(values, [UID, "/", kind, data]);
             let data = Bytes::from_static(data.as_bytes());
             let read = decode_fields(Some(UID), "/", Some(kind), Some(&data));

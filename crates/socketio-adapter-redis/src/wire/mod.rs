@@ -158,12 +158,13 @@ impl Opts {
             compress: self.flags.compress != Value::Bool(false),
             timeout: millis.map(|it| Duration::from_secs_f64(it / 1000.0)),
             selection: self.selection(),
+            ..Options::default()
         }
     }
 }
 
 /// The name of a room; in JavaScript it may be a number.
-struct RoomName(Room);
+pub(crate) struct RoomName(pub(crate) Room);
 
 impl<'de> Deserialize<'de> for RoomName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -297,7 +298,7 @@ fn push_options(out: &mut String, options: &Options) {
 }
 
 /// Appends something as JSON.
-fn push<T: Serialize + ?Sized>(out: &mut String, value: &T) {
+pub(crate) fn push<T: Serialize + ?Sized>(out: &mut String, value: &T) {
     // Fails for keys that are no strings, which nothing here has.
     out.push_str(&serde_json::to_string(value).unwrap_or_default());
 }

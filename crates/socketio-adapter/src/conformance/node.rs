@@ -476,11 +476,14 @@ pub(super) fn broadcast(name: &str, args: &(impl ToArgs + ?Sized), to: Selection
     message(&event(name, args), &options)
 }
 
-/// A broadcast that asks for nothing.
+/// A broadcast that asks for nothing, as it was published: its place is given to it on the way.
 pub(super) fn message(event: &Event, options: &Options) -> Message {
     Message::Broadcast {
         event: event.clone(),
-        options: options.clone(),
+        options: Options {
+            place: None,
+            ..options.clone()
+        },
         request: None,
     }
 }

@@ -7,7 +7,7 @@ use socketio_proto::{EncodeError, Encoded};
 
 use super::{
     Client,
-    search::{Found, Search},
+    search::{Found, Search, needs_restoring},
     slot::{Slot, Stage},
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     handler::{Connect, admission},
     in_flight::{Done, Work},
     namespaces::Seat,
+    recovery::Recoverable,
 };
 
 impl Client {
@@ -29,10 +30,13 @@ impl Client {
             return self.not_joined(name, "Too many namespaces");
         }
         let handshake = Handshake::new(self.request.clone(), auth);
-        if let Some(seat) = self.io.seat(name) {
-            return self.enter(seat, handshake, cx);
-        }
-        let search = Search::new(self.io.clone(), name, handshake);
+        let search = match self.io.seat(name) {
+            Some(seat) if self.needs_restoring(&seat, &handshake) => {
+                Search::restoring(seat, handshake)
+            }
+            Some(seat) => return self.enter(seat, handshake, None, cx),
+            None => Search::new(self.io.clone(), name, handshake, self.session.version()),
+        };
         if let Some(found) = self.searches.start(search, cx) {
             self.found(found, cx);
         }
@@ -49,7 +53,7 @@ impl Client {
     /// A search has come to an end.
     pub(super) fn found(&mut self, found: Found, cx: &mut Context<'_>) {
         match found.seat {
-            Ok(seat) => self.enter(seat, found.handshake, cx),
+            Ok((seat, restored)) => self.enter(seat, found.handshake, restored, cx),
             Err(error) => self.not_joined(&found.name, error.message()),
         }
     }
@@ -61,8 +65,18 @@ impl Client {
         self.tell(codec.connect_error(Version::V4, name, message, None));
     }
 
-    fn enter(&mut self, seat: Seat, handshake: Handshake, cx: &mut Context<'_>) {
-        let socket = Socket::new(seat, self.session.clone(), handshake);
+    fn needs_restoring(&self, seat: &Seat, handshake: &Handshake) -> bool {
+        needs_restoring(self.session.version(), seat, handshake)
+    }
+
+    fn enter(
+        &mut self,
+        seat: Seat,
+        handshake: Handshake,
+        restored: Option<Recoverable>,
+        cx: &mut Context<'_>,
+    ) {
+        let socket = Socket::new(seat, self.session.clone(), handshake, restored);
         let namespace = socket.namespace().clone();
         let skip = socket.recovered()
             && namespace

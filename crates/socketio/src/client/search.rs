@@ -1,4 +1,4 @@
-//! Namespaces that a client has asked for and that are not there yet.
+//! Namespaces that a client has asked for and that are not there yet, or what it had in them.
 
 use std::{
     fmt,
@@ -9,7 +9,9 @@ use std::{
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
-use crate::{ConnectError, Handshake, SocketIo, namespaces::Seat};
+use engineio::Version;
+
+use crate::{ConnectError, Handshake, SocketIo, namespaces::Seat, recovery::Recoverable};
 
 /// The searches of one connection that wait for something: for a predicate of the application, or
 /// for another task that has just made the namespace. To drop one is to give it up. An empty set
@@ -21,14 +23,17 @@ pub(super) struct Searches(Option<Box<FuturesUnordered<Search>>>);
 pub(super) struct Search {
     name: Box<str>,
     handshake: Handshake,
-    seat: Pin<Box<dyn Future<Output = Result<Seat, ConnectError>> + Send>>,
+    seat: Pin<Box<dyn Future<Output = Result<Place, ConnectError>> + Send>>,
 }
+
+/// A seat, and what the client had before at another server.
+type Place = (Seat, Option<Recoverable>);
 
 /// What came of a search.
 pub(super) struct Found {
     pub(super) name: Box<str>,
     pub(super) handshake: Handshake,
-    pub(super) seat: Result<Seat, ConnectError>,
+    pub(super) seat: Result<Place, ConnectError>,
 }
 
 impl Searches {
@@ -73,14 +78,47 @@ impl Searches {
 }
 
 impl Search {
-    pub(super) fn new(io: SocketIo, name: &str, handshake: Handshake) -> Self {
+    pub(super) fn new(io: SocketIo, name: &str, handshake: Handshake, version: Version) -> Self {
         let (asked, said) = (name.to_owned(), handshake.clone());
         Self {
             name: name.into(),
             handshake,
-            seat: Box::pin(async move { io.find_seat(&asked, &said).await }),
+            seat: Box::pin(async move {
+                let seat = io.find_seat(&asked, &said).await?;
+                if needs_restoring(version, &seat, &said) {
+                    Ok(restore(seat, &said).await)
+                } else {
+                    Ok((seat, None))
+                }
+            }),
         }
     }
+
+    /// The namespace is there, but not what the client had in it.
+    pub(super) fn restoring(seat: Seat, handshake: Handshake) -> Self {
+        let said = handshake.clone();
+        Self {
+            name: seat.namespace().name().into(),
+            handshake,
+            seat: Box::pin(async move { Ok(restore(seat, &said).await) }),
+        }
+    }
+}
+
+/// Whether the client says that it has been here before, or at another server.
+pub(super) fn needs_restoring(version: Version, seat: &Seat, handshake: &Handshake) -> bool {
+    let recovery = seat.namespace().recovery();
+    version == Version::V4
+        && recovery.is_some_and(|it| it.has_store() && it.is_named(handshake.auth()))
+}
+
+async fn restore(seat: Seat, handshake: &Handshake) -> Place {
+    let namespace = seat.namespace().clone();
+    let Some(recovery) = namespace.recovery().cloned() else {
+        return (seat, None);
+    };
+    let restored = recovery.restore(namespace, handshake.auth().into());
+    (seat, restored.await)
 }
 
 impl Future for Search {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use socketio_adapter::{Room, Selection};
+use socketio_adapter::{Place, Room, Selection};
 use socketio_proto::Encoded;
 use tokio::time::Instant;
 
@@ -36,6 +36,8 @@ pub(super) struct Log {
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) offset: u64,
+    /// Where it stands among the events of all servers, if it is of another one and that is known.
+    pub(super) place: Option<Place>,
     pub(super) packet: Encoded,
 }
 
@@ -43,6 +45,7 @@ pub(super) struct Kept {
 #[derive(Debug)]
 struct Slot {
     offset: u64,
+    place: Option<Place>,
     entry: Option<Box<Entry>>,
 }
 
@@ -75,12 +78,17 @@ impl Log {
 
     /// Adds an event.
     pub(super) fn append(&mut self, event: Kept, selection: &Selection, account: &mut Account) {
-        let Kept { offset, packet } = event;
+        let Kept {
+            offset,
+            place,
+            packet,
+        } = event;
         let now = Instant::now();
         let names = selection.rooms.iter().chain(&selection.except);
         let bytes = ENTRY + packet.len() + names.map(|room| NAME + room.len()).sum::<usize>();
         self.slots.push_back(Slot {
             offset,
+            place,
             entry: Some(Box::new(Entry {
                 time: now,
                 packet,
@@ -151,6 +159,18 @@ impl Log {
         stays: &Stays,
         account: &Account,
     ) -> Option<Vec<Encoded>> {
+        self.missed_but(offset, start, stays, account, |_, _| false)
+    }
+
+    /// The same, without those of which the function says so by their number and place.
+    pub(super) fn missed_but(
+        &self,
+        offset: Option<u64>,
+        start: u64,
+        stays: &Stays,
+        account: &Account,
+        is_known: impl Fn(u64, Option<Place>) -> bool,
+    ) -> Option<Vec<Encoded>> {
         // An offset that is not there was dropped, and so was everything before it.
         let position = match offset {
             None => start,
@@ -186,7 +206,10 @@ impl Log {
         missed.sort_unstable();
         missed.dedup();
         let packet = |at| {
-            let entry = self.entry(at)?;
+            let (slot, entry) = self.entry(at)?;
+            if is_known(slot.offset, slot.place) {
+                return None;
+            }
             let mut except = entry.selection.except.iter();
             let is_excepted = except.any(|room| stays.cover(room, at));
             (!is_excepted).then(|| entry.packet.clone())
@@ -194,9 +217,10 @@ impl Log {
         Some(missed.into_iter().filter_map(packet).collect())
     }
 
-    fn entry(&self, at: u64) -> Option<&Entry> {
+    fn entry(&self, at: u64) -> Option<(&Slot, &Entry)> {
         let index = at.checked_sub(self.before + 1)?;
-        self.slots.get(index as usize)?.entry.as_deref()
+        let slot = self.slots.get(index as usize)?;
+        Some((slot, slot.entry.as_deref()?))
     }
 
     fn expire(&mut self, now: Instant, account: &mut Account) {

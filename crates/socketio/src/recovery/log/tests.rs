@@ -100,7 +100,15 @@ async fn run(ops: Vec<Op>, options: ConnectionStateRecovery) {
                     except: except.iter().map(name).collect(),
                 };
                 let packet = Encoded::text(&text);
-                log.append(Kept { offset, packet }, &selection, &mut account);
+                log.append(
+                    Kept {
+                        offset,
+                        place: None,
+                        packet,
+                    },
+                    &selection,
+                    &mut account,
+                );
                 for socket in &mut sockets {
                     let is_in = |room: &u8| socket.rooms.contains(room);
                     let is_named = rooms.is_empty() || rooms.iter().any(is_in);

@@ -1,0 +1,250 @@
+//! Sessions of clients that may come back to another server, and what they have missed: as
+//! `@socket.io/redis-streams-adapter` keeps them.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use redis::{Cmd, RedisResult, Value};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use socketio_adapter::{
+    BoxError, BoxFuture, Event, Message, Options, Place, SessionStore, StoredEvents, StoredSession,
+};
+use socketio_proto::msgpack;
+
+use crate::{
+    Redis,
+    queue::Publication,
+    streams::{Reader, entries},
+    wire::{
+        RoomName, Text, WireError,
+        cluster::{self, Incoming, MARK},
+        push,
+    },
+};
+
+/// The sessions and events of one namespace.
+pub(crate) struct Sessions {
+    pub(crate) redis: Redis,
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) stream: Arc<str>,
+    pub(crate) namespace: Arc<str>,
+    /// What keys begin with.
+    pub(crate) prefix: Arc<str>,
+    /// How many entries the stream may have before some are dropped.
+    pub(crate) max_len: usize,
+}
+
+impl SessionStore for Sessions {
+    fn position(&self) -> Option<Place> {
+        self.reader.position(&self.stream)
+    }
+
+    fn save(&self, session: &StoredSession, keep: Duration) {
+        match encode(session) {
+            Ok(value) => self.redis.publish(Publication::Keep {
+                key: format!("{}{}", self.prefix, session.pid),
+                value,
+                time: u64::try_from(keep.as_millis()).unwrap_or(u64::MAX).max(1),
+            }),
+            Err(error) => self.redis.unsendable(&error),
+        }
+    }
+
+    fn take(&self, pid: &str) -> BoxFuture<'static, Result<Option<StoredSession>, BoxError>> {
+        let mut command = redis::cmd("EVAL");
+        command
+            .arg(TAKE)
+            .arg(1)
+            .arg(format!("{}{pid}", self.prefix));
+        let (answer, redis) = (self.redis.ask(command), self.redis.clone());
+        Box::pin(async move {
+            let Value::BulkString(value) = answer.await? else {
+                return Ok(None);
+            };
+            let session = decode(&value);
+            let session = session.inspect_err(|error| redis.refuse(b"a session", error));
+            Ok(session.ok())
+        })
+    }
+
+    fn events_after(
+        &self,
+        place: Place,
+    ) -> BoxFuture<'static, Result<Option<StoredEvents>, BoxError>> {
+        let (redis, stream) = (self.redis.clone(), self.stream.clone());
+        let (reader, namespace) = (self.reader.clone(), self.namespace.clone());
+        let max_len = self.max_len;
+        Box::pin(async move {
+            let range = |from: &str, count: usize| {
+                let mut command = redis::cmd("XRANGE");
+                command
+                    .arg(&*stream)
+                    .arg(from)
+                    .arg("+")
+                    .arg("COUNT")
+                    .arg(count);
+                redis.ask(command)
+            };
+            // Both written before anything is read: what is dropped later was read already.
+            let (first, len) = (range("-", 1), redis.ask(xlen(&stream)));
+            let mut found = StoredEvents {
+                until: place,
+                ..StoredEvents::default()
+            };
+            let first = entries(first.await?).into_iter().next();
+            let first = first.and_then(|(id, _)| id.parse::<Place>().ok());
+            let len = len_of(len.await?);
+            let is_whole = len < max_len || first.is_some_and(|first| first <= place);
+            if !is_whole {
+                return Ok(None);
+            }
+            loop {
+                let next = Place {
+                    number: found.until.number + 1,
+                    ..found.until
+                };
+                let page = entries(range(&next.to_string(), PAGE).await?);
+                let is_last = page.len() < PAGE;
+                for (id, fields) in page {
+                    let Ok(place) = id.parse() else {
+                        continue;
+                    };
+                    found.until = place;
+                    found.events.extend(event_of(&namespace, place, &fields));
+                }
+                if is_last {
+                    break;
+                }
+            }
+            reader.reach(&stream, found.until).await;
+            Ok(Some(found))
+        })
+    }
+}
+
+fn xlen(stream: &str) -> Cmd {
+    let mut command = redis::cmd("XLEN");
+    command.arg(stream);
+    command
+}
+
+fn len_of(reply: Value) -> usize {
+    let len: RedisResult<usize> = redis::from_redis_value(reply).map_err(Into::into);
+    len.unwrap_or(usize::MAX)
+}
+
+/// The event in an entry, if there is one that is sent again.
+fn event_of(
+    namespace: &str,
+    place: Place,
+    fields: &HashMap<String, Bytes>,
+) -> Option<(Event, Options)> {
+    let field = |name: &str| fields.get(name).and_then(|it| str::from_utf8(it).ok());
+    if field("nsp") != Some(namespace) || field("type") != Some("3") {
+        return None;
+    }
+    let data = fields.get("data");
+    let message = cluster::decode_fields(field("uid"), namespace, field("type"), data);
+    match message.ok()??.content {
+        Incoming::Message(Message::Broadcast {
+            event,
+            mut options,
+            request: None,
+        }) if !options.volatile => {
+            options.place = Some(place);
+            options.mark = field(MARK).map(Into::into);
+            Some((event, options))
+        }
+        _ => None,
+    }
+}
+
+fn encode(session: &StoredSession) -> Result<String, socketio_proto::EncodeError> {
+    let mut json = String::from("{\"sid\":");
+    push(&mut json, &session.sid);
+    json.push_str(",\"pid\":");
+    push(&mut json, &session.pid);
+    json.push_str(",\"rooms\":");
+    push(&mut json, &session.rooms);
+    json.push_str(",\"data\":");
+    json.push_str(session.data.as_ref().map_or("{}", |it| it.get()));
+    for (name, value) in [("server", &session.server), ("since", &session.since)] {
+        if let Some(value) = value {
+            json.push_str(&format!(",\"{name}\":"));
+            push(&mut json, value);
+        }
+    }
+    json.push('}');
+    Ok(BASE64_STANDARD.encode(msgpack::from_json(&json, &[])?))
+}
+
+fn decode(value: &[u8]) -> Result<StoredSession, WireError> {
+    let packed = BASE64_STANDARD.decode(value);
+    let packed = packed.map_err(|_| WireError::Invalid("no base64"))?;
+    let text = Text::read(&packed.into())?;
+    let it: Session = text.parse()?;
+    Ok(StoredSession {
+        pid: it.pid,
+        sid: it.sid,
+        rooms: it.rooms.into_iter().map(|it| it.0).collect(),
+        data: it.data,
+        server: it.server,
+        since: it.since,
+    })
+}
+
+#[derive(Deserialize)]
+struct Session {
+    pid: Box<str>,
+    sid: Box<str>,
+    rooms: Vec<RoomName>,
+    #[serde(default)]
+    data: Option<Box<RawValue>>,
+    #[serde(default)]
+    server: Option<Box<str>>,
+    #[serde(default)]
+    since: Option<Box<str>>,
+}
+
+/// Gives a key and deletes it. Redis has a command for that since 6.2 only.
+const TAKE: &str =
+    "local value = redis.call('GET', KEYS[1]) redis.call('DEL', KEYS[1]) return value";
+
+/// How many entries are read at once.
+const PAGE: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the official adapter has written, and what it would read.
+    #[test]
+    fn a_session_in_the_official_form() {
+        let session = StoredSession {
+            pid: "p".into(),
+            sid: "s".into(),
+            rooms: vec!["s".into(), "room".into()],
+            data: Some(RawValue::from_string("{\"a\":[1,null]}".into()).unwrap()),
+            server: None,
+            since: None,
+        };
+        let official = "hKNzaWShc6NwaWShcKVyb29tc5Khc6Ryb29tpGRhdGGBoWGSAcA=";
+        assert_eq!(encode(&session).unwrap(), official);
+        let read = decode(official.as_bytes()).unwrap();
+        assert_eq!((&*read.pid, &*read.sid), ("p", "s"));
+        assert_eq!(read.rooms, session.rooms);
+        assert_eq!(read.data.unwrap().get(), "{\"a\":[1,null]}");
+        let own = StoredSession {
+            server: Some("12345678".into()),
+            since: Some("12345678.0.5-6".into()),
+            ..session
+        };
+        let read = decode(encode(&own).unwrap().as_bytes()).unwrap();
+        assert_eq!((read.server, read.since), (own.server, own.since));
+        for nonsense in ["", "%", "AAAA", "gA=="] {
+            assert!(decode(nonsense.as_bytes()).is_err(), "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Where sessions and events are kept that another node may need: for clients that come back
+//! somewhere else.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde_json::value::RawValue;
+
+use crate::{BoxError, BoxFuture, Event, Options, Room};
+
+/// A place in the one order that an adapter gives to the events of all nodes of a namespace: the id
+/// of an entry in a Redis stream, for one. On the wire `<time>-<number>`.
+///
+/// ```
+/// use socketio_adapter::Place;
+///
+/// let place: Place = "1526919030474-55".parse().unwrap();
+/// assert!(place < Place { time: 1526919030475, number: 0 });
+/// assert_eq!(place.to_string(), "1526919030474-55");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Milliseconds since 1970, by the clock of whoever gives the places.
+    pub time: u64,
+    /// Counts what has the same time.
+    pub number: u64,
+}
+
+/// Text that is no [`Place`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidPlace;
+
+/// Keeps what a client needs that comes back to another node.
+///
+/// The node that has a client keeps its session when the client is gone for the time being, and the
+/// node to which it comes back takes it. What the client has missed meanwhile is in the order that
+/// the [places](Options::place) of events tell.
+pub trait SessionStore: Send + Sync {
+    /// The last place whose event has come to this node, as far as that is known. What is in this
+    /// place or before it has been given to the inbox, unless it is of this node.
+    fn position(&self) -> Option<Place>;
+
+    /// Keeps a session for so long. Does not wait, and may fail in silence: the client begins anew
+    /// then.
+    fn save(&self, session: &StoredSession, keep: Duration);
+
+    /// Takes a session: nobody else gets it. What this node has published and saved before is there
+    /// by then.
+    fn take(&self, pid: &str) -> BoxFuture<'static, Result<Option<StoredSession>, BoxError>>;
+
+    /// All events behind a place, those of this node too, in their order. `None` if some may not be
+    /// there any more. What other nodes have published of it has been given to the inbox when this
+    /// is done.
+    fn events_after(
+        &self,
+        place: Place,
+    ) -> BoxFuture<'static, Result<Option<StoredEvents>, BoxError>>;
+}
+
+/// A client that is gone for the time being.
+#[derive(Clone, Debug)]
+pub struct StoredSession {
+    /// The private id that proves that a client is this one.
+    pub pid: Box<str>,
+    /// Id of its socket.
+    pub sid: Box<str>,
+    /// The rooms that it was in, its own too.
+    pub rooms: Vec<Room>,
+    /// What was kept with the socket.
+    pub data: Option<Box<RawValue>>,
+    /// What only servers of this kind write: the name of the server in its offsets,
+    pub server: Option<Box<str>>,
+    /// and the offset for a client that says none of this server.
+    pub since: Option<Box<str>>,
+}
+
+/// What came behind a place.
+#[derive(Clone, Debug, Default)]
+pub struct StoredEvents {
+    /// Events that were not for servers, nor asked for acknowledgements, nor volatile.
+    pub events: Vec<(Event, Options)>,
+    /// The last place that was looked at.
+    pub until: Place,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.time, self.number)
+    }
+}
+
+impl FromStr for Place {
+    type Err = InvalidPlace;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPlace> {
+        let number = |text: &str| {
+            let digits = text.bytes().all(|it| it.is_ascii_digit());
+            let number = text.parse().ok().filter(|_| digits);
+            number.ok_or(InvalidPlace)
+        };
+        let (time, count) = text.split_once('-').ok_or(InvalidPlace)?;
+        Ok(Self {
+            time: number(time)?,
+            number: number(count)?,
+        })
+    }
+}
+
+impl fmt::Display for InvalidPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no place in an order")
+    }
+}
+
+impl std::error::Error for InvalidPlace {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_two_numbers() {
+        for text in [
+            "",
+            "1",
+            "1-",
+            "-1",
+            "1-2-3",
+            "+1-2",
+            "1- 2",
+            "18446744073709551616-0",
+        ] {
+            assert_eq!(text.parse::<Place>(), Err(InvalidPlace), "{text}");
+        }
+        let place = |text: &str| text.parse::<Place>().unwrap();
+        assert!(place("9-9") < place("10-0") && place("10-0") < place("10-1"));
+    }
+}

@@ -1,0 +1,262 @@
+//! Clients that come back to another server, if what connects the servers can keep their sessions.
+//!
+//! The servers have no common order in which they send: each serves its own clients first. So an
+//! offset says two things: up to which number events of *its* server have been received, and up to
+//! which place those of all others. Events in the store say which server calls them by which number,
+//! and stand in their places; together this tells what was missed. Once a client has been sent what
+//! was in the store, all servers alike, a place alone is its offset, as for the official server.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use socketio_adapter::{BoxError, Options, Place, Room, SessionStore, StoredSession};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    Claim, Credentials, Entry, Followed, Foreign, PREFIX, Recoverable, Recovery, Redeemed, Saved,
+    State, Stays,
+};
+use crate::Namespace;
+
+/// What an offset says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Received<'a> {
+    /// Of this server all up to the number.
+    own: Option<(&'a str, u64)>,
+    /// Of others all up to the place; of all, if no server is named.
+    place: Place,
+}
+
+impl<'a> Received<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let Some((prefix, rest)) = text.split_once('.') else {
+            let place = text.parse().ok()?;
+            return Some(Self { own: None, place });
+        };
+        let (number, place) = rest.split_once('.')?;
+        let is_prefix = prefix.len() == PREFIX && prefix.bytes().all(|it| it.is_ascii_hexdigit());
+        let own = is_prefix.then_some((prefix, number.parse().ok()?));
+        Some(Self {
+            own: Some(own?),
+            place: place.parse().ok()?,
+        })
+    }
+
+    fn is_of(&self, server: &str) -> bool {
+        self.own.is_some_and(|(prefix, _)| prefix == server)
+    }
+
+    /// Whether an event that stands behind the place has been received.
+    fn has(&self, mark: Option<(&str, u64)>) -> bool {
+        match (self.own, mark) {
+            (Some((server, received)), Some((sender, number))) => {
+                server == sender && number <= received
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What a server calls an event.
+fn read_mark(options: &Options) -> Option<(&str, u64)> {
+    let (server, number) = options.mark.as_deref()?.split_once('.')?;
+    Some((server, number.parse().ok()?))
+}
+
+impl Recovery {
+    /// Keeps a session for other servers.
+    pub(super) fn store(&self, pid: &str, saved: &Saved) {
+        let (Some(store), Some(since)) = (self.store.get(), &saved.since) else {
+            return;
+        };
+        let session = StoredSession {
+            pid: pid.into(),
+            sid: saved.sid.as_ref().into(),
+            rooms: saved.stays.rooms().cloned().collect(),
+            data: saved.data.clone(),
+            server: Some(self.prefix.clone()),
+            since: Some(since.clone()),
+        };
+        store.save(&session, self.budget.options.max_disconnection_duration);
+    }
+
+    pub(super) fn put_back(&self, session: &StoredSession) {
+        if let Some(store) = self.store.get() {
+            store.save(session, self.budget.options.max_disconnection_duration);
+        }
+    }
+
+    /// Whether a client says who it was.
+    pub(crate) fn is_named(&self, auth: &str) -> bool {
+        serde_json::from_str::<Credentials>(auth).is_ok()
+    }
+
+    /// As [`claim`](Self::claim), with the store: what is in it counts, since the client may have
+    /// been somewhere else meanwhile. Without its help only what this server knows itself.
+    pub(crate) async fn restore(
+        self: Arc<Self>,
+        namespace: Namespace,
+        auth: Box<str>,
+    ) -> Option<Recoverable> {
+        let store = self.store.get()?.clone();
+        let Credentials { pid, offset } = serde_json::from_str(&auth).ok()?;
+        let (mut claim, head) = self.begin(pid, offset)?;
+        match timeout(TIME, take(&*store, &claim.pid)).await {
+            Ok(Ok(Some(record))) => claim.record = Some(Box::new(record)),
+            Ok(Ok(None)) => {
+                // Too late, or somebody else has it.
+                self.drop_saved(&mut claim);
+                return None;
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::debug!("the store of sessions is away");
+                // Whatever has come to the client somewhere else would show in its offset.
+                let said = claim.offset.as_deref();
+                let is_ours = |text| Received::read(text).is_some_and(|it| it.is_of(&self.prefix));
+                return said.is_none_or(is_ours).then(|| self.claim_here(claim))?;
+            }
+        }
+        let record = claim.record.as_deref()?;
+        let since = record.since.as_deref().and_then(Received::read);
+        // What a client says of another server than the last one, or of an earlier place, it has
+        // received before it came to the last one.
+        let is_usable = |it: &Received<'_>| match it.own {
+            Some(_) => record
+                .server
+                .as_deref()
+                .is_some_and(|server| it.is_of(server)),
+            None => since.is_none_or(|since| since.place <= it.place),
+        };
+        let said = claim.offset.as_deref();
+        let said = said.filter(|text| Received::read(text).as_ref().is_some_and(is_usable));
+        let last = said.or(record.since.as_deref())?;
+        let received = Received::read(last)?;
+        if received.is_of(&self.prefix) && claim.saved.is_some() {
+            return self.claim_here(claim);
+        }
+        let events = timeout(TIME, store.events_after(received.place)).await;
+        let events = events.ok()?.ok()??;
+        let mut stays = Stays::default();
+        let sid = Room::from(&*record.sid);
+        for room in [&sid].into_iter().chain(&record.rooms) {
+            stays.join(room, head);
+        }
+        let mut foreign = Foreign {
+            missed: Vec::new(),
+            own: HashSet::new(),
+            until: events.until,
+            head,
+            since: last.into(),
+            stays,
+        };
+        let is_in = |room: &Room| record.rooms.contains(room) || *room == sid;
+        for (event, options) in &events.events {
+            let mark = read_mark(options);
+            if let Some((server, number)) = mark
+                && *server == *self.prefix
+            {
+                foreign.own.insert(number);
+            }
+            let selection = &options.selection;
+            let is_for = selection.rooms.is_empty() || selection.rooms.iter().any(is_in);
+            if !is_for || selection.except.iter().any(is_in) || received.has(mark) {
+                continue;
+            }
+            let place = options.place?.to_string();
+            let args = Followed(&event.args, &*place);
+            let codec = namespace.codec();
+            let packet = codec.event(namespace.name(), None, &event.name, &args);
+            foreign.missed.push(packet.ok()?.compress(options.compress));
+        }
+        self.drop_saved(&mut claim);
+        claim.foreign = Some(Box::new(foreign));
+        Some(Recoverable::claimed(claim))
+    }
+
+    /// Takes what this server has itself, and keeps events from now on, whether it has or not.
+    fn begin(self: &Arc<Self>, pid: Box<str>, offset: Option<Box<str>>) -> Option<(Claim, u64)> {
+        let mut state = self.state();
+        if let Some(Entry::Live(socket)) = state.sessions.get(&pid) {
+            // The client knows earlier than we do that its connection is gone.
+            let socket = socket.upgrade();
+            drop(state);
+            socket?.take_over();
+            state = self.state();
+        }
+        let saved = match state.sessions.get_mut(&pid) {
+            Some(entry) => Some(entry.claim()?),
+            None => {
+                state.sessions.insert(pid.clone(), Entry::Claimed);
+                None
+            }
+        };
+        let claim = Claim {
+            recovery: Arc::downgrade(self),
+            pid,
+            saved,
+            offset,
+            record: None,
+            foreign: None,
+        };
+        Some((claim, state.log.head()))
+    }
+
+    /// What this server knows is enough.
+    fn claim_here(&self, claim: Claim) -> Option<Recoverable> {
+        let missed = {
+            let state = self.state();
+            let saved = claim.saved.as_deref()?;
+            let offset = claim.offset.as_deref();
+            self.missed(saved, offset, &state.log, &state.account)
+        };
+        missed.map(|_| Recoverable::claimed(claim))
+    }
+
+    fn drop_saved(&self, claim: &mut Claim) {
+        if let Some(saved) = claim.saved.take() {
+            self.state().account.sub(saved.bytes);
+        }
+    }
+
+    /// What came out of the store, and what has been sent since, here or by others.
+    pub(super) fn redeem_foreign(&self, foreign: Foreign, state: &mut State) -> Option<Redeemed> {
+        let Foreign {
+            stays,
+            mut missed,
+            own,
+            until,
+            head,
+            since,
+        } = foreign;
+        let is_known = |number: u64, place: Option<Place>| match place {
+            Some(place) => place <= until,
+            None => own.contains(&number),
+        };
+        let (log, account) = (&state.log, &state.account);
+        missed.extend(log.missed_but(None, head, &stays, account, is_known)?);
+        Some(Redeemed {
+            missed,
+            start: state.log.head(),
+            since: Some(since),
+            stays,
+        })
+    }
+}
+
+/// Takes a session. The server where the client has been may just be about to save it.
+async fn take(store: &dyn SessionStore, pid: &str) -> Result<Option<StoredSession>, BoxError> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let taken = store.take(pid).await?;
+        if taken.is_some() || pause > LAST_PAUSE {
+            return Ok(taken);
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_millis(160);
+
+/// How long the store has for an answer. A client waits for it.
+const TIME: Duration = Duration::from_secs(1);
