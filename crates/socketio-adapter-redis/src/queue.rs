@@ -147,6 +147,16 @@ impl Queue {
         taken
     }
 
+    /// Puts what has been taken to the front again, over the bound if there is no room.
+    pub(crate) fn put_back(&self, publications: Vec<Publication>) {
+        let mut state = self.state();
+        for publication in publications.into_iter().rev() {
+            let item = Item::Publish(publication);
+            state.bytes += item.cost();
+            state.items.push_front(item);
+        }
+    }
+
     /// Forgets all but publications: who asks while Redis is away shall know.
     pub(crate) fn give_up_questions(&self) {
         let mut state = self.state();

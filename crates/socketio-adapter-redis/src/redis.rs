@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    PushKind, RedisError, RedisResult, Value,
+    PushKind, RedisError, RedisResult, ServerError, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
 use tokio::{
@@ -33,7 +33,8 @@ use crate::{
 /// When the connection is lost the task makes a new one, first at once, then after pauses that grow
 /// to a second, and subscribes to everything again. What was published meanwhile leaves then, as
 /// far as the queue could hold it. What had been written, but not answered when the connection was
-/// lost, is not written again: it would arrive twice.
+/// lost, is not written again: it would arrive twice. A server that loads its data, or has become a
+/// replica, counts as away.
 ///
 /// Server and connection speak RESP3, so Redis must be 6.0 or newer.
 ///
@@ -413,6 +414,15 @@ impl Link {
         self.connected.send_replace(false);
         self.counters.down.store(true, Ordering::Relaxed);
         self.queue.give_up_questions();
+        let left = self.queue.take(usize::MAX, usize::MAX);
+        let left = left.iter().filter_map(|it| match it {
+            Item::Publish(it) => Some(it.len()),
+            _ => None,
+        });
+        let (messages, bytes) = left.fold((0, 0), |(count, sum), len| (count + 1, sum + len));
+        if messages > 0 {
+            self.lost(messages, bytes, LostReason::Unsendable);
+        }
     }
 
     async fn closed(&self) {
@@ -434,8 +444,13 @@ impl Link {
         let config = self.config().set_push_sender(receive);
         let client = Client::open(self.info.clone())?;
         let redis = client.get_multiplexed_async_connection_with_config(&config);
+        let mut redis = redis.await?;
+        // A server that reads its data from the disk lets in, and then refuses what is for a stream.
+        if let Value::ServerError(error) = redis.send_packed_command(&redis::cmd("PING")).await? {
+            return Err(error.into());
+        }
         Ok(Connection {
-            redis: redis.await?,
+            redis,
             gone,
             subscribed: HashSet::new(),
         })
@@ -453,8 +468,9 @@ impl Link {
         self.routes.begin();
         let mut is_new = true;
         loop {
-            let changes = self.routes.changes(&mut connection.subscribed);
+            // In this order: what was subscribed or not before an item came is so when it is written.
             let items = self.queue.take(BATCH_BYTES, BATCH_ITEMS);
+            let changes = self.routes.changes(&mut connection.subscribed);
             if changes.is_empty() && items.is_empty() && !is_new {
                 if self.queue.is_closed() {
                     return Ok(());
@@ -494,7 +510,7 @@ impl Link {
             let question = match item {
                 Item::Publish(it) => {
                     it.write(&mut commands);
-                    Question::Publish(it.len())
+                    Question::Publish(it)
                 }
                 Item::Count {
                     channel,
@@ -531,19 +547,44 @@ impl Link {
                 return Err(error.into());
             }
         }
+        let mut later = None;
         for (question, answer) in questions.into_iter().zip(answers) {
-            self.answer(question, answer);
+            match (question, answer) {
+                (Question::Publish(it), Value::ServerError(error)) if is_for_later(&error) => {
+                    let (_, waiting) = later.get_or_insert_with(|| (error, Vec::new()));
+                    waiting.push(it);
+                }
+                (question, answer) => {
+                    // Behind what has been taken now, they would come in another order.
+                    if matches!(question, Question::Publish(_))
+                        && let Some((error, waiting)) = later.take()
+                    {
+                        waiting
+                            .iter()
+                            .for_each(|it| self.refused(it, error.clone()));
+                    }
+                    self.answer(question, answer);
+                }
+            }
         }
-        Ok(())
+        match later {
+            Some((error, waiting)) => {
+                self.queue.put_back(waiting);
+                Err(error.into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&self, publication: &Publication, error: ServerError) {
+        tracing::warn!(error = %RedisError::from(error), "Redis refuses a message");
+        self.lost(1, publication.len(), LostReason::Refused);
     }
 
     fn answer(&self, question: Question, answer: Value) {
         match question {
-            Question::Publish(bytes) => match answer {
-                Value::ServerError(error) => {
-                    tracing::warn!(error = %RedisError::from(error), "Redis refuses a message");
-                    self.lost(1, bytes, LostReason::Refused);
-                }
+            Question::Publish(it) => match answer {
+                Value::ServerError(error) => self.refused(&it, error),
                 _ => drop(self.counters.published.fetch_add(1, Ordering::Relaxed)),
             },
             Question::Count(reply) => {
@@ -562,9 +603,9 @@ impl Link {
     fn unconfirmed(&self, questions: &[Question]) {
         let (mut messages, mut bytes) = (0, 0);
         for question in questions {
-            if let Question::Publish(len) = question {
+            if let Question::Publish(it) = question {
                 messages += 1;
-                bytes += len;
+                bytes += it.len();
             }
         }
         if messages > 0 {
@@ -628,10 +669,20 @@ struct Connection {
 
 /// What an answer of Redis is for.
 enum Question {
-    /// So many bytes.
-    Publish(usize),
+    Publish(Publication),
     Count(oneshot::Sender<RedisResult<usize>>),
     Barrier(oneshot::Sender<()>),
+}
+
+/// Whether Redis says that it would take it at another time or place.
+fn is_for_later(error: &ServerError) -> bool {
+    use redis::ServerErrorKind::{
+        Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain,
+    };
+    matches!(
+        error.kind(),
+        Some(BusyLoading | MasterDown | ReadOnly | ClusterDown | TryAgain | Moved | Ask)
+    )
 }
 
 fn away() -> RedisError {

@@ -17,13 +17,20 @@ use std::{
 pub struct RedisServer {
     port: u16,
     directory: PathBuf,
+    options: Vec<String>,
     watch: Option<Child>,
 }
 
 impl RedisServer {
     /// Starts one on a free port.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more options.
+    pub fn start_with(options: &[&str]) -> Self {
         let mut server = Self::on(free_port());
+        server.options = options.iter().map(|&it| it.into()).collect();
         server.restart();
         server
     }
@@ -34,6 +41,7 @@ impl RedisServer {
         Self {
             port,
             directory,
+            options: Vec::new(),
             watch: None,
         }
     }
@@ -56,10 +64,11 @@ impl RedisServer {
         self.kill();
         // The shell reads until it is told to go on, or this process ends; then it ends the server.
         let script = "redis-server --port $0 --bind 127.0.0.1 --save '' --appendonly no \
-             >log 2>&1 & echo $! >pid; read line && kept=yes; kill -9 $!; wait; \
+             \"$@\" >log 2>&1 & echo $! >pid; read line && kept=yes; kill -9 $!; wait; \
              test $kept || rm -r \"$PWD\"";
         let watch = Command::new("sh")
             .args(["-c", script, &self.port.to_string()])
+            .args(&self.options)
             .current_dir(&self.directory)
             .stdin(Stdio::piped())
             .spawn();
