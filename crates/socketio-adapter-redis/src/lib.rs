@@ -33,6 +33,7 @@
 //! every time.
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod emitter;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -124,6 +124,93 @@ impl RedisServer {
     }
 }
 
+/// A Redis Cluster of three masters, the first of which may have a replica.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Starts three nodes, and a replica of the first one if it is wanted.
+    pub fn start(with_replica: bool) -> Self {
+        let count = if with_replica { 4 } else { 3 };
+        let nodes: Vec<_> = (0..count).map(|_| Self::node()).collect();
+        for (number, node) in nodes[..3].iter().enumerate() {
+            let (first, last) = [("0", "5460"), ("5461", "10922"), ("10923", "16383")][number];
+            node.command(&["cluster", "addslotsrange", first, last]);
+            // Otherwise two may have the same, and it takes them a while to agree.
+            let epoch = (number + 1).to_string();
+            node.command(&["cluster", "set-config-epoch", &epoch]);
+        }
+        for node in &nodes[1..] {
+            let (port, bus) = (nodes[0].port.to_string(), nodes[0].options.last().unwrap());
+            node.command(&["cluster", "meet", "127.0.0.1", &port, bus]);
+        }
+        let cluster = Self { nodes };
+        cluster.until_all(|node| {
+            let known = format!("cluster_known_nodes:{count}\r\n");
+            let info = node.command(&["cluster", "info"]);
+            info.contains("cluster_state:ok") && info.contains(&known)
+        });
+        if with_replica {
+            let master = cluster.nodes[0].command(&["cluster", "myid"]);
+            let replicate = ["cluster", "replicate", master.trim()];
+            assert_eq!(cluster.nodes[3].command(&replicate).trim(), "OK");
+            cluster.until_all(|node| {
+                let nodes = node.command(&["cluster", "nodes"]);
+                nodes.contains("slave") && {
+                    let info = cluster.nodes[3].command(&["info", "replication"]);
+                    info.contains("master_link_status:up")
+                }
+            });
+        }
+        cluster
+    }
+
+    fn node() -> RedisServer {
+        let bus = free_port().to_string();
+        let options = "--cluster-enabled yes --cluster-node-timeout 1000 \
+             --cluster-require-full-coverage no --cluster-replica-validity-factor 0 --cluster-port";
+        let mut server = RedisServer::on(free_port());
+        server.options = options.split_whitespace().map(Into::into).collect();
+        server.options.push(bus);
+        server.restart();
+        server
+    }
+
+    fn until_all(&self, holds: impl Fn(&RedisServer) -> bool) {
+        let begun = Instant::now();
+        while !self.nodes.iter().all(&holds) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "no Redis Cluster: {}",
+                self.nodes[0].command(&["cluster", "nodes"])
+            );
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where the masters are.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes[..3].iter().map(RedisServer::url).collect()
+    }
+
+    /// Its nodes; the fourth is the replica.
+    pub fn nodes(&mut self) -> &mut [RedisServer] {
+        &mut self.nodes
+    }
+
+    /// The number of the master that has the slot of this key.
+    pub fn owner(&self, key: &str) -> usize {
+        let slot = self.nodes[1].command(&["cluster", "keyslot", key]);
+        match slot.trim().parse::<u16>().unwrap() {
+            0..=5_460 => 0,
+            5_461..=10_922 => 1,
+            _ => 2,
+        }
+    }
+}
+
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
