@@ -78,6 +78,8 @@ impl Drop for Owner {
 pub struct Builder {
     urls: Vec<String>,
     is_cluster: bool,
+    #[cfg(feature = "tls")]
+    root_certificate: Option<Vec<u8>>,
     max_queued: usize,
     dead_after: Duration,
     on_lost: Option<Hook>,
@@ -175,7 +177,8 @@ struct Counters {
 
 impl Redis {
     /// Connects to `redis://host:port/`, `redis://user:password@host:port/` or
-    /// `redis+unix:///path`. Returns at once: the connection is made in a task of the current tokio
+    /// `redis+unix:///path`; with TLS, and the feature `tls`, to `rediss://host:port/`. Streams are in
+    /// the database that is named behind the last `/`, 0 if none is. Returns at once: the connection is made in a task of the current tokio
     /// runtime, and servers can be started while Redis is away.
     ///
     /// # Errors
@@ -213,6 +216,8 @@ impl Redis {
         Builder {
             urls: urls.into_iter().map(Into::into).collect(),
             is_cluster,
+            #[cfg(feature = "tls")]
+            root_certificate: None,
             max_queued: 16 * 1024 * 1024,
             dead_after: Duration::from_secs(15),
             on_lost: None,
@@ -422,6 +427,23 @@ impl Builder {
         self
     }
 
+    /// Who alone may vouch for Redis with TLS, in PEM; those that the operating system trusts if it is
+    /// not said.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redis = socketio_adapter_redis::Redis::builder("rediss://redis.example.com/")
+    ///     .root_certificate(std::fs::read("ca.pem")?)
+    ///     .connect()?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificate = Some(pem.into());
+        self
+    }
+
     /// A function that is told what is lost. It is called by whoever publishes, or by the task of
     /// the connection, and must not block.
     #[must_use]
@@ -439,7 +461,10 @@ impl Builder {
         let read = |url: &String| {
             let info = url.as_str().into_connection_info()?;
             let settings = info.redis_settings().clone();
-            Ok(info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3)))
+            let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
+            #[cfg(feature = "tls")]
+            let info = self.with_tls(info)?;
+            Ok(info)
         };
         let infos: RedisResult<Vec<_>> = self.urls.iter().map(read).collect();
         let infos = infos.map_err(ConnectError::Url)?;
@@ -459,6 +484,28 @@ impl Builder {
             Way::One(Link::start(&common, first, self.max_queued, None))
         };
         Ok(Redis(Arc::new(Owner { common, way })))
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Builder {
+    fn with_tls(&self, info: ConnectionInfo) -> RedisResult<ConnectionInfo> {
+        if !matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+            return Ok(info);
+        }
+        // rustls does not choose if an application has built it with several.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        if self.root_certificate.is_none() {
+            return Ok(info);
+        }
+        let certificates = redis::TlsCertificates {
+            client_tls: None,
+            root_cert: self.root_certificate.clone(),
+        };
+        let client = Client::build_with_tls(info, certificates)?;
+        Ok(client.get_connection_info().clone())
     }
 }
 

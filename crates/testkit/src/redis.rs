@@ -18,6 +18,7 @@ pub struct RedisServer {
     port: u16,
     directory: PathBuf,
     options: Vec<String>,
+    scheme: &'static str,
     watch: Option<Child>,
 }
 
@@ -35,6 +36,29 @@ impl RedisServer {
         server
     }
 
+    /// One that speaks TLS only, with a certificate that [`CA`](Self::CA) has signed. `command` and
+    /// `publish` do not reach it.
+    pub fn start_tls() -> Self {
+        let mut server = Self::on(free_port());
+        for (name, text) in [
+            ("cert.pem", include_str!("tls/cert.pem")),
+            ("key.pem", include_str!("tls/key.pem")),
+            ("ca.pem", Self::CA),
+        ] {
+            fs::write(server.directory.join(name), text).unwrap();
+        }
+        let options = "--port 0 --tls-cert-file cert.pem --tls-key-file key.pem \
+             --tls-ca-cert-file ca.pem --tls-auth-clients no --tls-port";
+        server.options = options.split_whitespace().map(Into::into).collect();
+        server.options.push(server.port.to_string());
+        server.scheme = "rediss";
+        server.restart();
+        server
+    }
+
+    /// Who vouches for the server with TLS, for 127.0.0.1 and localhost until 2126. Its key is gone.
+    pub const CA: &str = include_str!("tls/ca.pem");
+
     fn on(port: u16) -> Self {
         let directory = std::env::temp_dir().join(format!("redis-{}-{port}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
@@ -42,13 +66,14 @@ impl RedisServer {
             port,
             directory,
             options: Vec::new(),
+            scheme: "redis",
             watch: None,
         }
     }
 
     /// Where it is.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        format!("{}://127.0.0.1:{}/", self.scheme, self.port)
     }
 
     /// Ends it at once, with everything that it remembers.

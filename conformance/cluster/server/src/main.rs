@@ -45,7 +45,11 @@ async fn run() -> Result<(), BoxError> {
             _ => return Err(format!("{name} is unknown").into()),
         }
     }
-    let redis = Redis::connect(&options.redis)?;
+    let urls: Vec<_> = options.redis.split(',').collect();
+    let redis = match *urls {
+        [url] => Redis::connect(url)?,
+        _ => Redis::cluster(urls).connect()?,
+    };
     let builder = SocketIo::builder().request_timeout(REQUEST_TIMEOUT);
     let builder = match &*options.mode {
         "pubsub" => builder.adapter(PubSubAdapter::new(redis.clone()).key(&options.key)),
