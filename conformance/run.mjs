@@ -5,13 +5,14 @@ import { runClients, withServers } from "./clients/clients.mjs";
 import { markdown, writeTable } from "./clients/matrix.mjs";
 import { runCluster } from "./cluster/cluster.mjs";
 import { runFaults } from "./cluster/faults.mjs";
+import { runNginx } from "./cluster/nginx.mjs";
 import { runFeatures } from "./features/features.mjs";
 import { Report, summarize } from "./lib/report.mjs";
 import { binaries, withServer } from "./lib/server.mjs";
 import { runClientSuite } from "./suites/client.mjs";
 import { runSuite, suiteNames } from "./suites/suites.mjs";
 
-const names = [...suiteNames, "client-suite", "clients", "features", "cluster", "faults", "browser"];
+const names = [...suiteNames, "client-suite", "clients", "features", "cluster", "faults", "nginx", "browser"];
 
 /** The server of every suite that has one of its own. */
 const SERVERS = {
@@ -19,6 +20,7 @@ const SERVERS = {
   features: "client-suite-server",
   cluster: "cluster-server",
   faults: "cluster-server",
+  nginx: "cluster-server",
   browser: "chat-server",
 };
 
@@ -31,7 +33,7 @@ suites: ${names.join(", ")}; all without
   --suites DIR   the official suites: docs/ of github.com/socketio/socket.io, with packages/ beside it
                  for client-suite
                  [env: SOCKETIO_SUITES] [default: a clone of the pinned commit]
-  --url URL      a conformance server that runs already (not for client-suite, features, cluster, faults, browser)
+  --url URL      a conformance server that runs already (not for client-suite, features, cluster, faults, nginx, browser)
   --repeat N     runs everything N times in a row
   --only PART    of the clients, only the cells whose name contains PART; may be given again
   --table FILE   puts the clients' results between the markers in FILE; may be given again`;
@@ -78,6 +80,9 @@ async function runOnce(name, report, options, built) {
   }
   if (name === "faults") {
     return runFaults({ report, binary });
+  }
+  if (name === "nginx") {
+    return runNginx({ report, binary });
   }
   if (name === "client-suite") {
     return withServer(binary, [], (url) => runClientSuite({ report, url, suites: options.suites }));

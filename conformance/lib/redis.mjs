@@ -6,7 +6,7 @@ import path from "node:path";
 import { start } from "./process.mjs";
 import { until, within } from "./time.mjs";
 
-const freePort = () =>
+export const freePort = () =>
   new Promise((resolve, reject) => {
     const server = createServer();
     server.on("error", reject);
