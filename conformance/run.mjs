@@ -3,8 +3,10 @@ import { parseArgs } from "node:util";
 import { runBrowser } from "./browser/chat.mjs";
 import { runClients, withServers } from "./clients/clients.mjs";
 import { markdown, writeTable } from "./clients/matrix.mjs";
+import { runAtRequest } from "./cluster/at-request.mjs";
 import { runCluster } from "./cluster/cluster.mjs";
 import { runFaults } from "./cluster/faults.mjs";
+import { runNginx } from "./cluster/nginx.mjs";
 import { runFeatures } from "./features/features.mjs";
 import { Report, summarize } from "./lib/report.mjs";
 import { binaries, withServer } from "./lib/server.mjs";
@@ -12,7 +14,18 @@ import { runRelay } from "./relay/relay.mjs";
 import { runClientSuite } from "./suites/client.mjs";
 import { runSuite, suiteNames } from "./suites/suites.mjs";
 
-const names = [...suiteNames, "client-suite", "clients", "features", "relay", "cluster", "faults", "browser"];
+const names = [
+  ...suiteNames,
+  "client-suite",
+  "clients",
+  "features",
+  "relay",
+  "cluster",
+  "faults",
+  "at-request",
+  "nginx",
+  "browser",
+];
 
 /** The server of every suite that has one of its own. */
 const SERVERS = {
@@ -20,6 +33,8 @@ const SERVERS = {
   features: "client-suite-server",
   cluster: "cluster-server",
   faults: "cluster-server",
+  "at-request": "cluster-server",
+  nginx: "cluster-server",
   browser: "chat-server",
 };
 
@@ -32,14 +47,17 @@ suites: ${names.join(", ")}; all without
   --suites DIR   the official suites: docs/ of github.com/socketio/socket.io, with packages/ beside it
                  for client-suite
                  [env: SOCKETIO_SUITES] [default: a clone of the pinned commit]
+  --adapter-script DIR  the script of socketioxide for at-request: its folder e2e/adapter
+                 [env: SOCKETIOXIDE_ADAPTER_SCRIPT] [default: without it]
   --url URL      a conformance server that runs already (not for client-suite, features, relay, cluster, faults,
-                 browser)
+                 at-request, nginx, browser)
   --repeat N     runs everything N times in a row
   --only PART    of the clients, only the cells whose name contains PART; may be given again
   --table FILE   puts the clients' results between the markers in FILE; may be given again`;
 
 const OPTIONS = {
   suites: { type: "string" },
+  "adapter-script": { type: "string" },
   url: { type: "string" },
   repeat: { type: "string", default: "1" },
   only: { type: "string", multiple: true },
@@ -83,6 +101,12 @@ async function runOnce(name, report, options, built) {
   }
   if (name === "faults") {
     return runFaults({ report, binary });
+  }
+  if (name === "at-request") {
+    return runAtRequest({ report, binary, script: options["adapter-script"] });
+  }
+  if (name === "nginx") {
+    return runNginx({ report, binary });
   }
   if (name === "client-suite") {
     return withServer(binary, [], (url) => runClientSuite({ report, url, suites: options.suites }));

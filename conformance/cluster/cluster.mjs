@@ -1,6 +1,6 @@
 // Our servers and official ones in one cluster; see README.md.
 import { randomUUID } from "node:crypto";
-import { withRedis } from "../lib/redis.mjs";
+import { withRedis, withRedisCluster } from "../lib/redis.mjs";
 import { within } from "../lib/time.mjs";
 import { Clients } from "./clients.mjs";
 import { onlyPubSub, operations } from "./operations.mjs";
@@ -16,6 +16,14 @@ const MODES = {
   "sharded-static": "sharded-static",
   streams: "streams",
 };
+
+/** Those of them that are also tried on a Redis Cluster. */
+const ON_CLUSTER = ["sharded", "sharded-static"];
+
+/** There the official server writes what is for a room to another node, so it may come sooner or later. */
+const UNORDERED = ["emit to strange rooms", "emit many, in order", "a client shouts"];
+const isUnordered = (mode, origin, name) =>
+  mode === "sharded" && origin === "node" && UNORDERED.includes(name);
 
 const MIXED = ["rust", "rust", "node"];
 const OFFICIAL = ["node", "node", "node"];
@@ -63,23 +71,32 @@ async function runOne(servers, origin, operation) {
 
 /** Compares a mixed cluster with an official one, operation by operation. */
 export async function runCluster({ report, binary, modes = Object.keys(MODES), mixed = MIXED }) {
+  const official = new Map();
+  const check = (mode, where, found, leftOut = () => false) =>
+    Promise.all(
+      ORIGINS.flatMap((origin) =>
+        operationsOf(mode)
+          .filter(([name]) => !leftOut(mode, mixed[origin], name))
+          .map(([name]) =>
+            report.run(`${mode}${where}: ${name}, begun by ${mixed[origin]}`, () =>
+              compare(found.get(`${origin} ${name}`), official.get(MODES[mode]).get(`${origin} ${name}`)),
+            ),
+          ),
+      ),
+    );
   await withRedis(async (redis) => {
-    const official = new Map();
     for (const mode of modes) {
       const theirs = MODES[mode];
       if (!official.has(theirs)) {
         official.set(theirs, await observe(redis, mode, OFFICIAL, binary));
       }
-      const expected = official.get(theirs);
+      await check(mode, "", await observe(redis, mode, mixed, binary));
+    }
+  });
+  await withRedisCluster(async (redis) => {
+    for (const mode of modes.filter((mode) => ON_CLUSTER.includes(mode))) {
       const found = await observe(redis, mode, mixed, binary);
-      for (const origin of ORIGINS) {
-        for (const [name] of operationsOf(mode)) {
-          const key = `${origin} ${name}`;
-          await report.run(`${mode}: ${name}, begun by ${mixed[origin]}`, () =>
-            compare(found.get(key), expected.get(key)),
-          );
-        }
-      }
+      await check(mode, " on a Redis Cluster", found, isUnordered);
     }
     await runMoves({ report, redis, binary });
   });

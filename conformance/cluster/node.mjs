@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { Emitter } from "@socket.io/redis-emitter";
-import { createClient } from "redis";
+import { createClient, createCluster } from "redis";
 import { Server } from "socket.io";
 import { decode, encode } from "./values.mjs";
 
@@ -20,7 +20,9 @@ const { values: options } = parseArgs({
 });
 
 async function client() {
-  const client = createClient({ url: options.redis });
+  const [url, ...others] = options.redis.split(",");
+  const rootNodes = [url, ...others].map((url) => ({ url }));
+  const client = others.length ? createCluster({ rootNodes }) : createClient({ url });
   client.on("error", () => {});
   await client.connect();
   return client;

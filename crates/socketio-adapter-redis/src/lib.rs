@@ -33,6 +33,7 @@
 //! every time, or else a [`RedisRelay`] at every server.
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod emitter;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

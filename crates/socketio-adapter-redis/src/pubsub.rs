@@ -26,9 +26,8 @@ use crate::{
 /// Servers share a cluster through Redis' publish and subscribe, with each other and with servers in
 /// Node.js that use `createAdapter` of `@socket.io/redis-adapter` 8.
 ///
-/// Works with Redis 6.0 or newer. A Redis Cluster passes on to all of its nodes what is
-/// published, so a connection to any of them will do, but only servers connected to the same one are
-/// counted.
+/// Works with Redis 6.0 or newer, and with a [Redis Cluster](Redis::cluster), which passes on to all of
+/// its nodes what is published.
 ///
 /// ```no_run
 /// use socketio_adapter_redis::{PubSubAdapter, Redis};

@@ -162,6 +162,41 @@ impl Queue {
         taken
     }
 
+    /// Puts what has been taken to the front again, over the bound if there is no room.
+    pub(crate) fn put_back(&self, publications: Vec<Publication>) {
+        let mut state = self.state();
+        for publication in publications.into_iter().rev() {
+            let item = Item::Publish(publication);
+            state.bytes += item.cost();
+            state.items.push_front(item);
+        }
+    }
+
+    /// Takes out publications, in their order.
+    pub(crate) fn extract(&self, mut which: impl FnMut(&Publication) -> bool) -> Vec<Item> {
+        let mut state = self.state();
+        let items = std::mem::take(&mut state.items);
+        let (mut taken, mut kept) = (Vec::new(), VecDeque::new());
+        for item in items {
+            match &item {
+                Item::Publish(it) if which(it) => taken.push(item),
+                _ => kept.push_back(item),
+            }
+        }
+        state.bytes -= taken.iter().map(Item::cost).sum::<usize>();
+        state.items = kept;
+        taken
+    }
+
+    /// Adds what has waited in another queue, over the bound if there is no room.
+    pub(crate) fn push_over(&self, item: Item) {
+        let mut state = self.state();
+        state.bytes += item.cost();
+        state.items.push_back(item);
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// Forgets all but publications: who asks while Redis is away shall know.
     pub(crate) fn give_up_questions(&self) {
         let mut state = self.state();

@@ -1,10 +1,10 @@
 //! The connection to Redis.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    PushKind, RedisError, RedisResult, Value,
+    PushKind, RedisError, RedisResult, ServerError, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
 use tokio::{
@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use crate::{
+    cluster::{Cluster, Place},
     queue::{Item, Publication, Queue},
     routes::{Change, Receiver, Routes, Topic},
 };
@@ -33,7 +34,8 @@ use crate::{
 /// When the connection is lost the task makes a new one, first at once, then after pauses that grow
 /// to a second, and subscribes to everything again. What was published meanwhile leaves then, as
 /// far as the queue could hold it. What had been written, but not answered when the connection was
-/// lost, is not written again: it would arrive twice.
+/// lost, is not written again: it would arrive twice. A server that loads its data, or has become a
+/// replica, counts as away.
 ///
 /// Server and connection speak RESP3, so Redis must be 6.0 or newer.
 ///
@@ -52,18 +54,32 @@ use crate::{
 #[derive(Clone)]
 pub struct Redis(Arc<Owner>);
 
-/// Ends the task when the last clone is dropped.
-struct Owner(Arc<Link>);
+/// Ends the tasks when the last clone is dropped.
+struct Owner {
+    common: Arc<Common>,
+    way: Way,
+}
+
+enum Way {
+    One(Arc<Link>),
+    Cluster(Arc<Cluster>),
+}
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.queue.close();
+        match &self.way {
+            Way::One(link) => link.queue.close(),
+            Way::Cluster(cluster) => cluster.close(),
+        }
     }
 }
 
 /// How a [`Redis`] is made.
 pub struct Builder {
-    url: String,
+    urls: Vec<String>,
+    is_cluster: bool,
+    #[cfg(feature = "tls")]
+    root_certificate: Option<Vec<u8>>,
     max_queued: usize,
     dead_after: Duration,
     on_lost: Option<Hook>,
@@ -127,21 +143,31 @@ pub enum ConnectError {
     NoRuntime,
 }
 
-pub(crate) struct Link {
-    info: ConnectionInfo,
-    runtime: Handle,
-    queue: Queue,
-    pub(crate) routes: Routes,
-    connected: watch::Sender<bool>,
+/// What all connections of a [`Redis`] have in common.
+pub(crate) struct Common {
+    pub(crate) runtime: Handle,
     counters: Counters,
     on_lost: Option<Hook>,
     dead_after: Duration,
+    /// A connection has been made or lost.
+    changed: watch::Sender<()>,
+}
+
+/// One connection, which comes back by itself.
+pub(crate) struct Link {
+    common: Arc<Common>,
+    pub(crate) info: ConnectionInfo,
+    pub(crate) queue: Queue,
+    pub(crate) routes: Routes,
+    connected: AtomicBool,
+    /// No connection could be made: nobody should wait for one.
+    down: AtomicBool,
+    /// Of which it is a node.
+    cluster: Option<Weak<Cluster>>,
 }
 
 #[derive(Default)]
-pub(crate) struct Counters {
-    /// No connection could be made: nobody should wait for one.
-    down: AtomicBool,
+struct Counters {
     connections: AtomicU64,
     published: AtomicU64,
     lost: AtomicU64,
@@ -151,7 +177,8 @@ pub(crate) struct Counters {
 
 impl Redis {
     /// Connects to `redis://host:port/`, `redis://user:password@host:port/` or
-    /// `redis+unix:///path`. Returns at once: the connection is made in a task of the current tokio
+    /// `redis+unix:///path`; with TLS, and the feature `tls`, to `rediss://host:port/`. Streams are in
+    /// the database that is named behind the last `/`, 0 if none is. Returns at once: the connection is made in a task of the current tokio
     /// runtime, and servers can be started while Redis is away.
     ///
     /// # Errors
@@ -163,8 +190,34 @@ impl Redis {
 
     /// The same with options.
     pub fn builder(url: &str) -> Builder {
+        Self::builder_of([url], false)
+    }
+
+    /// A Redis Cluster. The addresses are those of some of its nodes, of which the others are learned;
+    /// what the first one says of user, password and TLS is so for all nodes.
+    ///
+    /// There is a connection to each node, and each comes back by itself. What is for a node that is
+    /// away waits until it is back, or its replica has its place; what is for the others does not
+    /// wait.
+    ///
+    /// ```no_run
+    /// use socketio_adapter_redis::{Redis, ShardedAdapter};
+    ///
+    /// # fn main() -> Result<(), socketio_adapter_redis::ConnectError> {
+    /// let redis = Redis::cluster(["redis://10.0.0.1/", "redis://10.0.0.2/"]).connect()?;
+    /// let adapter = ShardedAdapter::new(redis);
+    /// # Ok(()) }
+    /// ```
+    pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> Builder {
+        Self::builder_of(urls, true)
+    }
+
+    fn builder_of<'a>(urls: impl IntoIterator<Item = &'a str>, is_cluster: bool) -> Builder {
         Builder {
-            url: url.into(),
+            urls: urls.into_iter().map(Into::into).collect(),
+            is_cluster,
+            #[cfg(feature = "tls")]
+            root_certificate: None,
             max_queued: 16 * 1024 * 1024,
             dead_after: Duration::from_secs(15),
             on_lost: None,
@@ -173,16 +226,18 @@ impl Redis {
 
     /// What has happened so far.
     pub fn stats(&self) -> Stats {
-        let link = self.link();
-        let counters = &link.counters;
+        let counters = &self.common().counters;
         Stats {
-            connected: *link.connected.borrow(),
+            connected: self.is_connected(),
             connections: counters.connections.load(Ordering::Relaxed),
             published: counters.published.load(Ordering::Relaxed),
             lost: counters.lost.load(Ordering::Relaxed),
             received: counters.received.load(Ordering::Relaxed),
             refused: counters.refused.load(Ordering::Relaxed),
-            queued_bytes: link.queue.bytes(),
+            queued_bytes: match self.way() {
+                Way::One(link) => link.queue.bytes(),
+                Way::Cluster(cluster) => cluster.queued_bytes(),
+            },
         }
     }
 
@@ -195,45 +250,65 @@ impl Redis {
     /// # Ok(()) }
     /// ```
     pub async fn connected(&self) {
-        let mut connected = self.link().connected.subscribe();
+        let mut changed = self.common().changed.subscribe();
         // Fails if the other end is gone, which this holds.
-        let _ = connected.wait_for(|connected| *connected).await;
+        let _ = changed.wait_for(|()| self.is_connected()).await;
     }
 
     /// Waits until what has been published so far is written, but no longer than a second, and not
     /// at all while Redis is away.
     pub async fn flush(&self) {
-        let (written, wait) = oneshot::channel();
-        if !self.link().is_down() && self.link().queue.push(Item::Barrier(written)).is_ok() {
-            let _ = timeout(LONGEST_FLUSH, wait).await;
+        let links = match self.way() {
+            Way::One(link) => vec![link.clone()],
+            Way::Cluster(cluster) => cluster.links(),
+        };
+        let mut barriers = Vec::new();
+        for link in links {
+            let (written, wait) = oneshot::channel();
+            if !link.is_down() && link.queue.push(Item::Barrier(written)).is_ok() {
+                barriers.push(wait);
+            }
         }
+        let all = async {
+            for wait in barriers {
+                let _ = wait.await;
+            }
+        };
+        let _ = timeout(LONGEST_FLUSH, all).await;
     }
 
-    /// Whether Redis is there right now.
-    pub(crate) fn is_connected(&self) -> bool {
-        *self.link().connected.borrow()
-    }
-
-    /// Tells of each time that it goes and comes.
-    pub(crate) fn connection_changes(&self) -> watch::Receiver<bool> {
-        self.link().connected.subscribe()
+    /// Tells of each time that it, or a node of it, goes and comes.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.common().changed.subscribe()
     }
 
     pub(crate) fn subscribe(&self, topic: Topic, receiver: Arc<dyn Receiver>) {
-        self.link().routes.add(topic, receiver);
-        self.link().queue.wake();
+        match self.way() {
+            Way::One(link) => {
+                link.routes.add(topic, receiver);
+                link.queue.wake();
+            }
+            Way::Cluster(cluster) => cluster.subscribe(topic, receiver),
+        }
     }
 
     pub(crate) fn unsubscribe(&self, topic: &Topic, receiver: &Arc<dyn Receiver>) {
-        self.link().routes.remove(topic, receiver);
-        self.link().queue.wake();
+        match self.way() {
+            Way::One(link) => {
+                link.routes.remove(topic, receiver);
+                link.queue.wake();
+            }
+            Way::Cluster(cluster) => cluster.unsubscribe(topic, receiver),
+        }
     }
 
     pub(crate) fn publish(&self, publication: Publication) {
-        let link = self.link();
-        if let Err(Item::Publish(it)) = link.queue.push(Item::Publish(publication)) {
-            let reason = LostReason::QueueFull;
-            link.lost(1, it.len(), reason);
+        let pushed = match self.way() {
+            Way::One(link) => link.queue.push(Item::Publish(publication)),
+            Way::Cluster(cluster) => cluster.push(publication),
+        };
+        if let Err(Item::Publish(it)) = pushed {
+            self.common().lost(1, it.len(), LostReason::QueueFull);
         }
     }
 
@@ -242,59 +317,84 @@ impl Redis {
         &self,
         topic: &Topic,
     ) -> impl Future<Output = RedisResult<usize>> + Send + 'static {
-        let (reply, count) = oneshot::channel();
-        let question = Item::Count {
-            channel: topic.name().clone(),
-            sharded: matches!(topic, Topic::Shard(_)),
-            reply,
+        let counts = match self.way() {
+            Way::One(link) => link.count(topic).map(|count| vec![count]),
+            Way::Cluster(cluster) => cluster.count(topic),
         };
-        let asked = !self.link().is_down() && self.link().queue.push(question).is_ok();
-        let link = self.link().clone();
+        let owner = Arc::downgrade(&self.0);
         let topic = topic.clone();
         async move {
-            match count.await {
-                // The connection of this process counts once.
-                Ok(count) if asked => {
-                    Ok((count? + link.routes.receivers(&topic)).saturating_sub(2))
-                }
-                _ => Err(away()),
+            let mut sum = 0;
+            for count in counts? {
+                sum += count.await.map_err(|_| away())??;
             }
+            let owner = owner.upgrade().ok_or_else(away)?;
+            let receivers = match &owner.way {
+                Way::One(link) => link.routes.receivers(&topic),
+                Way::Cluster(cluster) => cluster.receivers(&topic),
+            };
+            // The connection of this process counts once.
+            Ok((sum + receivers).saturating_sub(2))
         }
     }
 
-    /// What Redis says to a command, which is written after everything that has been published.
+    /// What Redis says to a command about a key, which is written after everything that has been
+    /// published to where the key is.
     pub(crate) fn ask(
         &self,
+        key: &str,
         command: redis::Cmd,
     ) -> impl Future<Output = RedisResult<Value>> + Send + 'static {
-        let (reply, answer) = oneshot::channel();
-        let command = Box::new(command);
-        let asked =
-            !self.link().is_down() && self.link().queue.push(Item::Ask { command, reply }).is_ok();
-        async move {
-            match answer.await {
-                Ok(answer) if asked => answer,
-                _ => Err(away()),
-            }
+        let answer = match self.way() {
+            Way::One(link) => link.ask(command),
+            Way::Cluster(cluster) => cluster.ask_about(key, command),
+        };
+        async move { answer?.await.map_err(|_| away())? }
+    }
+
+    /// What another connection is made of, to where a key is.
+    pub(crate) fn connection_for(
+        &self,
+        key: &str,
+    ) -> RedisResult<(ConnectionInfo, AsyncConnectionConfig)> {
+        let info = match self.way() {
+            Way::One(link) => link.info.clone(),
+            Way::Cluster(cluster) => cluster.node_of(key)?,
+        };
+        Ok((info, self.common().config()))
+    }
+
+    /// Whether keys are at several nodes.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.way(), Way::Cluster(_))
+    }
+
+    /// A key is no longer where it was.
+    pub(crate) fn doubt(&self) {
+        if let Way::Cluster(cluster) = self.way() {
+            cluster.doubt();
         }
     }
 
-    /// What another connection is made of.
-    pub(crate) fn connection(&self) -> (ConnectionInfo, AsyncConnectionConfig) {
-        (self.link().info.clone(), self.link().config())
+    /// Whether Redis is there right now.
+    pub(crate) fn is_connected(&self) -> bool {
+        match self.way() {
+            Way::One(link) => link.is_connected(),
+            Way::Cluster(cluster) => cluster.is_connected(),
+        }
     }
 
     pub(crate) fn dead_after(&self) -> Duration {
-        self.link().dead_after
+        self.common().dead_after
     }
 
     pub(crate) fn runtime(&self) -> &Handle {
-        &self.link().runtime
+        &self.common().runtime
     }
 
     /// A message has come on another connection.
     pub(crate) fn received(&self) {
-        self.link()
+        self.common()
             .counters
             .received
             .fetch_add(1, Ordering::Relaxed);
@@ -302,7 +402,8 @@ impl Redis {
 
     /// A message could not be understood.
     pub(crate) fn refuse(&self, channel: &[u8], error: &dyn fmt::Display) {
-        self.link().counters.refused.fetch_add(1, Ordering::Relaxed);
+        let refused = &self.common().counters.refused;
+        refused.fetch_add(1, Ordering::Relaxed);
         let channel = String::from_utf8_lossy(channel);
         tracing::debug!(%channel, %error, "a message from Redis makes no sense");
     }
@@ -310,11 +411,15 @@ impl Redis {
     /// A message cannot be sent.
     pub(crate) fn unsendable(&self, error: &dyn fmt::Display) {
         tracing::warn!(%error, "a message for other servers cannot be written");
-        self.link().lost(1, 0, LostReason::Unsendable);
+        self.common().lost(1, 0, LostReason::Unsendable);
     }
 
-    fn link(&self) -> &Arc<Link> {
-        &self.0.0
+    fn common(&self) -> &Common {
+        &self.0.common
+    }
+
+    fn way(&self) -> &Way {
+        &self.0.way
     }
 }
 
@@ -325,7 +430,8 @@ impl fmt::Debug for Redis {
 }
 
 impl Builder {
-    /// How many bytes may wait to be written; 16 MiB if it is not said. What comes on top is lost.
+    /// How many bytes may wait to be written, in a Redis Cluster for each of its nodes; 16 MiB if it
+    /// is not said. What comes on top is lost.
     #[must_use]
     pub fn max_queued(mut self, bytes: usize) -> Self {
         self.max_queued = bytes;
@@ -338,6 +444,23 @@ impl Builder {
     #[must_use]
     pub fn dead_after(mut self, time: Duration) -> Self {
         self.dead_after = time;
+        self
+    }
+
+    /// Who alone may vouch for Redis with TLS, in PEM; those that the operating system trusts if it is
+    /// not said.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redis = socketio_adapter_redis::Redis::builder("rediss://redis.example.com/")
+    ///     .root_certificate(std::fs::read("ca.pem")?)
+    ///     .connect()?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificate = Some(pem.into());
         self
     }
 
@@ -355,22 +478,54 @@ impl Builder {
     ///
     /// If the address is none, or there is no runtime.
     pub fn connect(self) -> Result<Redis, ConnectError> {
-        let info = self.url.into_connection_info().map_err(ConnectError::Url)?;
-        let settings = info.redis_settings().clone();
-        let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
-        let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
-        let link = Arc::new(Link {
-            info,
-            runtime,
-            queue: Queue::new(self.max_queued),
-            routes: Routes::default(),
-            connected: watch::Sender::new(false),
+        let read = |url: &String| {
+            let info = url.as_str().into_connection_info()?;
+            let settings = info.redis_settings().clone();
+            let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
+            #[cfg(feature = "tls")]
+            let info = self.with_tls(info)?;
+            Ok(info)
+        };
+        let infos: RedisResult<Vec<_>> = self.urls.iter().map(read).collect();
+        let infos = infos.map_err(ConnectError::Url)?;
+        let Some(first) = infos.first().cloned() else {
+            return Err(ConnectError::Url(away()));
+        };
+        let common = Arc::new(Common {
+            runtime: Handle::try_current().map_err(|_| ConnectError::NoRuntime)?,
             counters: Counters::default(),
             on_lost: self.on_lost,
             dead_after: self.dead_after,
+            changed: watch::Sender::new(()),
         });
-        link.runtime.spawn(link.clone().run());
-        Ok(Redis(Arc::new(Owner(link))))
+        let way = if self.is_cluster {
+            Way::Cluster(Cluster::start(common.clone(), infos, self.max_queued))
+        } else {
+            Way::One(Link::start(&common, first, self.max_queued, None))
+        };
+        Ok(Redis(Arc::new(Owner { common, way })))
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Builder {
+    fn with_tls(&self, info: ConnectionInfo) -> RedisResult<ConnectionInfo> {
+        if !matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+            return Ok(info);
+        }
+        // rustls does not choose if an application has built it with several.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        if self.root_certificate.is_none() {
+            return Ok(info);
+        }
+        let certificates = redis::TlsCertificates {
+            client_tls: None,
+            root_cert: self.root_certificate.clone(),
+        };
+        let client = Client::build_with_tls(info, certificates)?;
+        Ok(client.get_connection_info().clone())
     }
 }
 
@@ -409,7 +564,107 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
+impl Common {
+    pub(crate) fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+            .set_response_timeout(Some(self.dead_after))
+    }
+
+    /// A connection has been made or lost.
+    pub(crate) fn changed(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// Publications of these will not be written.
+    pub(crate) fn lost_items(&self, items: &[Item], reason: LostReason) {
+        let publications = items.iter().filter_map(|it| match it {
+            Item::Publish(it) => Some(it),
+            _ => None,
+        });
+        self.lost_all(publications, reason);
+    }
+
+    fn lost_all<'a>(
+        &self,
+        publications: impl Iterator<Item = &'a Publication>,
+        reason: LostReason,
+    ) {
+        let sizes = publications.map(Publication::len);
+        let (messages, bytes) = sizes.fold((0, 0), |(count, sum), len| (count + 1, sum + len));
+        if messages > 0 {
+            self.lost(messages, bytes, reason);
+        }
+    }
+
+    fn lost(&self, messages: u64, bytes: usize, reason: LostReason) {
+        self.counters.lost.fetch_add(messages, Ordering::Relaxed);
+        let bytes = bytes as u64;
+        tracing::debug!(
+            messages,
+            bytes,
+            ?reason,
+            "messages for other servers are lost"
+        );
+        if let Some(hook) = &self.on_lost {
+            hook(&Lost {
+                messages,
+                bytes,
+                reason,
+            });
+        }
+    }
+}
+
 impl Link {
+    pub(crate) fn start(
+        common: &Arc<Common>,
+        info: ConnectionInfo,
+        max_queued: usize,
+        cluster: Option<&Arc<Cluster>>,
+    ) -> Arc<Self> {
+        let link = Arc::new(Self {
+            common: common.clone(),
+            info,
+            queue: Queue::new(max_queued),
+            routes: Routes::default(),
+            connected: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+            cluster: cluster.map(Arc::downgrade),
+        });
+        common.runtime.spawn(link.clone().run());
+        link
+    }
+
+    /// Asks how many connections subscribe to a channel.
+    pub(crate) fn ask(
+        &self,
+        command: redis::Cmd,
+    ) -> RedisResult<oneshot::Receiver<RedisResult<Value>>> {
+        let (reply, answer) = oneshot::channel();
+        let command = Box::new(command);
+        if self.is_down() {
+            return Err(away());
+        }
+        let pushed = self.queue.push(Item::Ask { command, reply });
+        pushed.map_err(|_| away())?;
+        Ok(answer)
+    }
+
+    fn count(&self, topic: &Topic) -> RedisResult<oneshot::Receiver<RedisResult<usize>>> {
+        let (reply, count) = oneshot::channel();
+        let question = Item::Count {
+            channel: topic.name().clone(),
+            sharded: matches!(topic, Topic::Shard(_)),
+            reply,
+        };
+        if self.is_down() {
+            return Err(away());
+        }
+        self.queue.push(question).map_err(|_| away())?;
+        Ok(count)
+    }
+
     /// Keeps the connection until nobody wants it any more.
     async fn run(self: Arc<Self>) {
         let mut pause = SHORTEST_PAUSE;
@@ -422,14 +677,16 @@ impl Link {
                 },
                 Err(error) => error,
             };
-            let was_connected = self.connected.send_replace(false);
+            let was_connected = self.set_connected(false);
             if was_connected {
                 tracing::warn!(%error, "Redis is away: other servers are out of reach");
             } else {
                 tracing::debug!(%error, "Redis cannot be reached");
             }
-            self.counters.down.store(true, Ordering::Relaxed);
             self.queue.give_up_questions();
+            if let Some(cluster) = self.cluster() {
+                cluster.doubt();
+            }
             // What fails at once shall not be tried again at once.
             if was_connected && begun.elapsed() > LONGEST_PAUSE {
                 pause = SHORTEST_PAUSE;
@@ -437,9 +694,18 @@ impl Link {
             let _ = timeout(pause, self.closed()).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        self.connected.send_replace(false);
-        self.counters.down.store(true, Ordering::Relaxed);
+        self.set_connected(false);
         self.queue.give_up_questions();
+        let left = self.queue.take(usize::MAX, usize::MAX);
+        self.common.lost_items(&left, LostReason::Unsendable);
+    }
+
+    /// Returns whether it was before.
+    fn set_connected(&self, connected: bool) -> bool {
+        self.down.store(!connected, Ordering::Relaxed);
+        let before = self.connected.swap(connected, Ordering::Relaxed);
+        self.common.changed();
+        before
     }
 
     async fn closed(&self) {
@@ -458,20 +724,19 @@ impl Link {
             }
             Ok(())
         };
-        let config = self.config().set_push_sender(receive);
+        let config = self.common.config().set_push_sender(receive);
         let client = Client::open(self.info.clone())?;
         let redis = client.get_multiplexed_async_connection_with_config(&config);
+        let mut redis = redis.await?;
+        // A server that reads its data from the disk lets in, and then refuses what is for a stream.
+        if let Value::ServerError(error) = redis.send_packed_command(&redis::cmd("PING")).await? {
+            return Err(error.into());
+        }
         Ok(Connection {
-            redis: redis.await?,
+            redis,
             gone,
             subscribed: HashSet::new(),
         })
-    }
-
-    fn config(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-            .set_response_timeout(Some(self.dead_after))
     }
 
     /// Writes what there is to write. Returns when all is written and nobody wants the connection
@@ -480,8 +745,9 @@ impl Link {
         self.routes.begin();
         let mut is_new = true;
         loop {
-            let changes = self.routes.changes(&mut connection.subscribed);
+            // In this order: what was subscribed or not before an item came is so when it is written.
             let items = self.queue.take(BATCH_BYTES, BATCH_ITEMS);
+            let changes = self.routes.changes(&mut connection.subscribed);
             if changes.is_empty() && items.is_empty() && !is_new {
                 if self.queue.is_closed() {
                     return Ok(());
@@ -489,26 +755,31 @@ impl Link {
                 tokio::select! {
                     () = self.queue.changed() => continue,
                     () = connection.gone.notified() => return Err(away()),
-                    () = sleep(self.dead_after / 3) => {}
+                    () = sleep(self.common.dead_after / 3) => {}
                 }
             }
-            self.write(connection, &changes, items).await?;
+            let is_done = self.write(connection, &changes, items).await?;
             if std::mem::take(&mut is_new) {
-                self.counters.connections.fetch_add(1, Ordering::Relaxed);
-                self.counters.down.store(false, Ordering::Relaxed);
-                self.connected.send_replace(true);
+                let connections = &self.common.counters.connections;
+                connections.fetch_add(1, Ordering::Relaxed);
+                self.set_connected(true);
                 tracing::info!("connected to Redis");
+            }
+            if !is_done {
+                // Meanwhile it is looked where that belongs.
+                sleep(LATER).await;
             }
         }
     }
 
-    /// Writes one batch and waits for the answers; a ping if there is nothing else.
+    /// Writes one batch and waits for the answers; a ping if there is nothing else. Returns whether
+    /// nothing of it has to be written again, here or at another node.
     async fn write(
         &self,
         connection: &mut Connection,
         changes: &[Change],
         items: Vec<Item>,
-    ) -> RedisResult<()> {
+    ) -> RedisResult<bool> {
         let mut commands = redis::Pipeline::new();
         for change in changes {
             match change {
@@ -521,7 +792,7 @@ impl Link {
             let question = match item {
                 Item::Publish(it) => {
                     it.write(&mut commands);
-                    Question::Publish(it.len())
+                    Question::Publish(it)
                 }
                 Item::Count {
                     channel,
@@ -555,27 +826,89 @@ impl Link {
                 return Err(error);
             }
         };
+        if !fit(changes, &answers) {
+            // Redis has said something between that stands for an answer now.
+            self.unconfirmed(&questions);
+            return Err(away());
+        }
         let mut answers = answers.into_iter();
-        for _ in changes {
-            if let Some(Value::ServerError(error)) = answers.next() {
-                self.unconfirmed(&questions);
-                return Err(error.into());
+        let mut later = None;
+        for change in changes {
+            let Some(Value::ServerError(error)) = answers.next() else {
+                continue;
+            };
+            match change {
+                Change::Subscribe(topic) if self.cluster.is_some() && is_for_later(&error) => {
+                    self.routes.dropped(topic.clone());
+                    later = Some(error);
+                }
+                _ => {
+                    self.unconfirmed(&questions);
+                    return Err(error.into());
+                }
             }
         }
+        let mut waiting = BTreeMap::<_, Vec<_>>::new();
         for (question, answer) in questions.into_iter().zip(answers) {
-            self.answer(question, answer);
+            match (question, answer) {
+                (Question::Publish(it), Value::ServerError(error)) if is_for_later(&error) => {
+                    waiting.entry(self.place_of(&it)).or_default().push(it);
+                    later = Some(error);
+                }
+                (Question::Publish(it), answer) => {
+                    // Behind what has been taken now, they would come in another order.
+                    let place = self.place_of(&it);
+                    self.refuse_all(waiting.remove(&place).unwrap_or_default());
+                    self.answer(Question::Publish(it), answer);
+                }
+                (question, answer) => self.answer(question, answer),
+            }
         }
-        Ok(())
+        let Some(error) = later else {
+            return Ok(true);
+        };
+        let waiting: Vec<_> = waiting.into_values().flatten().collect();
+        match self.cluster() {
+            None => {
+                self.queue.put_back(waiting);
+                Err(error.into())
+            }
+            Some(cluster) => {
+                tracing::debug!(error = %RedisError::from(error), "something has moved");
+                self.refuse_all(cluster.put_back(self, waiting));
+                cluster.doubt();
+                Ok(false)
+            }
+        }
+    }
+
+    /// What is for one place keeps its order.
+    fn place_of(&self, publication: &Publication) -> Place {
+        match self.cluster {
+            Some(_) => publication.place(),
+            None => Place::Home,
+        }
+    }
+
+    fn refuse_all(&self, publications: Vec<Publication>) {
+        let reason = LostReason::Refused;
+        self.common.lost_all(publications.iter(), reason);
+    }
+
+    fn refused(&self, publication: &Publication, error: ServerError) {
+        tracing::warn!(error = %RedisError::from(error), "Redis refuses a message");
+        let reason = LostReason::Refused;
+        self.common.lost(1, publication.len(), reason);
     }
 
     fn answer(&self, question: Question, answer: Value) {
         match question {
-            Question::Publish(bytes) => match answer {
-                Value::ServerError(error) => {
-                    tracing::warn!(error = %RedisError::from(error), "Redis refuses a message");
-                    self.lost(1, bytes, LostReason::Refused);
+            Question::Publish(it) => match answer {
+                Value::ServerError(error) => self.refused(&it, error),
+                _ => {
+                    let published = &self.common.counters.published;
+                    published.fetch_add(1, Ordering::Relaxed);
                 }
-                _ => drop(self.counters.published.fetch_add(1, Ordering::Relaxed)),
             },
             Question::Count(reply) => {
                 let count = match answer {
@@ -598,34 +931,12 @@ impl Link {
     }
 
     fn unconfirmed(&self, questions: &[Question]) {
-        let (mut messages, mut bytes) = (0, 0);
-        for question in questions {
-            if let Question::Publish(len) = question {
-                messages += 1;
-                bytes += len;
-            }
-        }
-        if messages > 0 {
-            self.lost(messages, bytes, LostReason::Unconfirmed);
-        }
-    }
-
-    fn lost(&self, messages: u64, bytes: usize, reason: LostReason) {
-        self.counters.lost.fetch_add(messages, Ordering::Relaxed);
-        let bytes = bytes as u64;
-        tracing::debug!(
-            messages,
-            bytes,
-            ?reason,
-            "messages for other servers are lost"
-        );
-        if let Some(hook) = &self.on_lost {
-            hook(&Lost {
-                messages,
-                bytes,
-                reason,
-            });
-        }
+        let publications = questions.iter().filter_map(|it| match it {
+            Question::Publish(it) => Some(it),
+            _ => None,
+        });
+        let reason = LostReason::Unconfirmed;
+        self.common.lost_all(publications, reason);
     }
 
     /// Called by the task that reads from Redis, so everything comes in its order.
@@ -638,6 +949,18 @@ impl Link {
             PushKind::Message => Topic::Channel,
             PushKind::PMessage => Topic::Pattern,
             PushKind::SMessage => Topic::Shard,
+            PushKind::SUnsubscribe => {
+                // A slot goes to another node.
+                if let Some(channel) = data.next()
+                    && let Ok(name) = str::from_utf8(&channel)
+                    && self.routes.left(Topic::Shard(name.into()))
+                    && let Some(cluster) = self.cluster()
+                {
+                    self.queue.wake();
+                    cluster.doubt();
+                }
+                return;
+            }
             _ => return,
         };
         let is_pattern = matches!(push.kind, PushKind::PMessage);
@@ -645,7 +968,8 @@ impl Link {
         let (Some(channel), Some(payload)) = (data.next(), data.next()) else {
             return;
         };
-        self.counters.received.fetch_add(1, Ordering::Relaxed);
+        let received = &self.common.counters.received;
+        received.fetch_add(1, Ordering::Relaxed);
         // What this process subscribes to is text.
         if let Ok(name) = std::str::from_utf8(pattern.as_ref().unwrap_or(&channel)) {
             let topic = topic(name.into());
@@ -653,8 +977,16 @@ impl Link {
         }
     }
 
-    fn is_down(&self) -> bool {
-        self.counters.down.load(Ordering::Relaxed)
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.cluster.as_ref()?.upgrade()
     }
 }
 
@@ -666,20 +998,55 @@ struct Connection {
 
 /// What an answer of Redis is for.
 enum Question {
-    /// So many bytes.
-    Publish(usize),
+    Publish(Publication),
     Count(oneshot::Sender<RedisResult<usize>>),
     Ask(oneshot::Sender<RedisResult<Value>>),
     Barrier(oneshot::Sender<()>),
 }
 
-fn away() -> RedisError {
+/// Whether each of the first answers is one to its change, and none of the others is.
+fn fit(changes: &[Change], answers: &[Value]) -> bool {
+    let is_answer = |change: &Change, answer: &Value| match answer {
+        Value::ServerError(_) => true,
+        Value::Push { kind, data } => {
+            let (Change::Subscribe(topic) | Change::Unsubscribe(topic)) = change;
+            let is_left = matches!(
+                kind,
+                PushKind::Unsubscribe | PushKind::PUnsubscribe | PushKind::SUnsubscribe
+            );
+            let names_it = matches!(data.first(), Some(Value::BulkString(name))
+                if **name == *topic.name().as_bytes());
+            names_it && is_left == matches!(change, Change::Unsubscribe(_))
+        }
+        _ => false,
+    };
+    let (first, others) = answers.split_at(changes.len().min(answers.len()));
+    first.len() == changes.len()
+        && std::iter::zip(changes, first).all(|(change, it)| is_answer(change, it))
+        && !others.iter().any(|it| matches!(it, Value::Push { .. }))
+}
+
+/// Whether Redis says that it would take it at another time or place.
+fn is_for_later(error: &ServerError) -> bool {
+    use redis::ServerErrorKind::{
+        Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain,
+    };
+    matches!(
+        error.kind(),
+        Some(BusyLoading | MasterDown | ReadOnly | ClusterDown | TryAgain | Moved | Ask)
+    )
+}
+
+pub(crate) fn away() -> RedisError {
     RedisError::from(std::io::Error::from(std::io::ErrorKind::NotConnected))
 }
 
 /// Between two attempts to connect, at first and at last.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Before something is tried again that belongs to another node.
+const LATER: Duration = Duration::from_millis(50);
 
 /// How long it may take to connect.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);

@@ -75,8 +75,8 @@ impl RedisRelay {
 
 impl RelayBus for RedisRelay {
     fn open(&self, node: &str, inbox: Arc<dyn RelayInbox>) {
-        let connected = self.redis.connection_changes();
-        let watch = self.redis.runtime().spawn(watch(connected, inbox.clone()));
+        let watch = watch(self.redis.clone(), self.redis.changes(), inbox.clone());
+        let watch = self.redis.runtime().spawn(watch);
         let receiver: Arc<dyn Receiver> = Arc::new(Line {
             redis: self.redis.clone(),
             inbox,
@@ -133,11 +133,19 @@ impl Receiver for Line {
     }
 }
 
-/// Says when the connection has been lost, and messages with it.
-async fn watch(mut connected: watch::Receiver<bool>, inbox: Arc<dyn RelayInbox>) {
-    while connected.changed().await.is_ok() {
-        if !*connected.borrow_and_update() {
+/// Says when a connection has been lost or made anew, and messages may be lost with it.
+async fn watch(redis: Redis, mut changes: watch::Receiver<()>, inbox: Arc<dyn RelayInbox>) {
+    let state = || {
+        let stats = redis.stats();
+        (stats.connected, stats.connections)
+    };
+    let mut before = state();
+    while changes.changed().await.is_ok() {
+        // It may have come back by now.
+        let now = state();
+        if now != before {
             inbox.interrupted();
         }
+        before = now;
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 /// Who gets what comes on a channel.
 pub(crate) trait Receiver: Send + Sync {
-    /// Called by one task, in the order in which Redis delivers. Must not block.
+    /// Called in the order in which Redis delivers what is on one topic. Must not block.
     fn receive(&self, topic: &Topic, channel: &[u8], payload: Bytes);
 }
 
@@ -54,6 +54,10 @@ struct State {
     receivers: HashMap<Topic, Vec<Arc<dyn Receiver>>>,
     /// Where something has changed since the connection looked.
     changed: HashSet<Topic>,
+    /// What the connection has no longer, though it has not said so.
+    dropped: HashSet<Topic>,
+    /// What the connection is about to leave.
+    leaving: HashSet<Topic>,
 }
 
 /// What the connection has to do.
@@ -90,18 +94,42 @@ impl Routes {
     pub(crate) fn begin(&self) {
         let state = &mut *self.state();
         state.changed = state.receivers.keys().cloned().collect();
+        state.dropped.clear();
+        state.leaving.clear();
+    }
+
+    /// The connection could not subscribe.
+    pub(crate) fn dropped(&self, topic: Topic) {
+        let mut state = self.state();
+        state.changed.insert(topic.clone());
+        state.dropped.insert(topic);
+    }
+
+    /// Redis says that the connection has left a topic. Returns whether nobody had asked for it.
+    pub(crate) fn left(&self, topic: Topic) -> bool {
+        let is_asked_for = self.state().leaving.remove(&topic);
+        if !is_asked_for {
+            self.dropped(topic);
+        }
+        !is_asked_for
     }
 
     /// What a connection that has these subscriptions must do; it has them afterwards.
     pub(crate) fn changes(&self, has: &mut HashSet<Topic>) -> Vec<Change> {
         let state = &mut *self.state();
         let mut changes = Vec::new();
+        for topic in state.dropped.drain() {
+            has.remove(&topic);
+        }
         for topic in state.changed.drain() {
             if state.receivers.contains_key(&topic) {
                 if has.insert(topic.clone()) {
                     changes.push(Change::Subscribe(topic));
                 }
             } else if has.remove(&topic) {
+                if matches!(topic, Topic::Shard(_)) {
+                    state.leaving.insert(topic.clone());
+                }
                 changes.push(Change::Unsubscribe(topic));
             }
         }
@@ -164,5 +192,28 @@ mod tests {
         // a new connection
         routes.begin();
         assert_eq!(routes.changes(&mut HashSet::new()), subscribe);
+    }
+
+    #[test]
+    fn what_redis_takes_away_is_subscribed_to_again() {
+        let (routes, mut has) = (Routes::default(), HashSet::new());
+        let topic = Topic::Shard("a".into());
+        let one: Arc<dyn Receiver> = Arc::new(Nobody(1));
+        routes.add(topic.clone(), one.clone());
+        let subscribe = [Change::Subscribe(topic.clone())];
+        assert_eq!(routes.changes(&mut has), subscribe);
+        assert!(routes.left(topic.clone()));
+        assert_eq!(routes.changes(&mut has), subscribe);
+        // it could not
+        routes.dropped(topic.clone());
+        assert_eq!(routes.changes(&mut has), subscribe);
+        // what was asked for is no surprise
+        routes.remove(&topic, &one);
+        assert_eq!(routes.changes(&mut has).len(), 1);
+        assert!(!routes.left(topic.clone()));
+        assert_eq!(routes.changes(&mut has), []);
+        // nor what nobody wants
+        assert!(routes.left(topic));
+        assert_eq!(routes.changes(&mut has), []);
     }
 }

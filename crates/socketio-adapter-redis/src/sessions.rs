@@ -53,12 +53,10 @@ impl SessionStore for Sessions {
     }
 
     fn take(&self, pid: &str) -> BoxFuture<'static, Result<Option<StoredSession>, BoxError>> {
+        let key = format!("{}{pid}", self.prefix);
         let mut command = redis::cmd("EVAL");
-        command
-            .arg(TAKE)
-            .arg(1)
-            .arg(format!("{}{pid}", self.prefix));
-        let (answer, redis) = (self.redis.ask(command), self.redis.clone());
+        command.arg(TAKE).arg(1).arg(&key);
+        let (answer, redis) = (self.redis.ask(&key, command), self.redis.clone());
         Box::pin(async move {
             let Value::BulkString(value) = answer.await? else {
                 return Ok(None);
@@ -85,10 +83,10 @@ impl SessionStore for Sessions {
                     .arg("+")
                     .arg("COUNT")
                     .arg(count);
-                redis.ask(command)
+                redis.ask(&stream, command)
             };
             // Both written before anything is read: what is dropped later was read already.
-            let (first, len) = (range("-", 1), redis.ask(xlen(&stream)));
+            let (first, len) = (range("-", 1), redis.ask(&stream, xlen(&stream)));
             let mut found = StoredEvents {
                 until: place,
                 ..StoredEvents::default()

@@ -130,12 +130,17 @@ impl StreamsBuilder {
         };
         let reader = Arc::new(Reader {
             redis: redis.clone(),
-            streams,
+            streams: streams.len(),
             state: Mutex::default(),
             positions: watch::Sender::default(),
         });
         let (running, ended) = watch::channel(());
-        redis.runtime().spawn(reader.clone().run(ended));
+        // In a Redis Cluster each is at another node.
+        let at_once = if redis.is_cluster() { 1 } else { streams.len() };
+        for streams in streams.chunks(at_once) {
+            let reading = reader.clone().run(streams.to_vec(), ended.clone());
+            redis.runtime().spawn(reading);
+        }
         StreamsAdapter(Arc::new(Shared {
             redis,
             options: self,
@@ -332,7 +337,8 @@ impl Receiver for Node {
 /// Reads the streams, from the moment in which it begins, without a gap.
 pub(crate) struct Reader {
     redis: Redis,
-    streams: Vec<String>,
+    /// So many.
+    streams: usize,
     state: Mutex<State>,
     /// What was the last that has been read of each stream, and has been delivered.
     positions: watch::Sender<HashMap<String, Place>>,
@@ -341,7 +347,9 @@ pub(crate) struct Reader {
 #[derive(Default)]
 struct State {
     nodes: HashMap<Arc<str>, Vec<Arc<Node>>>,
-    /// Whether it is known from where on is read. A server that could still miss something must not
+    /// Of so many streams it is known from where on they are read.
+    streams: usize,
+    /// Of all of them. A server that could still miss something must not
     /// be counted, and it is counted when it has subscribed.
     begun: bool,
 }
@@ -393,9 +401,14 @@ impl Reader {
         }
     }
 
-    fn begin(&self) {
+    /// So many streams are read from now on.
+    fn begin_with(&self, streams: usize) {
         let mut state = self.state();
-        state.begun = true;
+        state.streams += streams;
+        state.begun = state.streams == self.streams;
+        if !state.begun {
+            return;
+        }
         for node in state.nodes.values().flatten() {
             self.subscribe(node);
         }
@@ -407,20 +420,22 @@ impl Reader {
         }
     }
 
-    async fn run(self: Arc<Self>, mut ended: watch::Receiver<()>) {
+    /// Reads some of the streams.
+    async fn run(self: Arc<Self>, streams: Vec<String>, mut ended: watch::Receiver<()>) {
         tokio::select! {
-            () = self.read() => {}
+            () = self.read(&streams) => {}
             // fails when the adapter is gone
             _ = ended.changed() => {}
         }
     }
 
-    async fn read(&self) {
+    async fn read(&self, streams: &[String]) {
         let mut last = None;
         let mut pause = SHORTEST_PAUSE;
         loop {
-            let Err(error) = self.read_on(&mut last, &mut pause).await;
+            let Err(error) = self.read_on(streams, &mut last, &mut pause).await;
             tracing::debug!(%error, "the streams cannot be read");
+            self.redis.doubt();
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -429,43 +444,44 @@ impl Reader {
     /// Reads with one connection, until it is lost.
     async fn read_on(
         &self,
+        streams: &[String],
         last: &mut Option<Vec<String>>,
         pause: &mut Duration,
     ) -> RedisResult<Never> {
-        let mut connection = self.connect().await?;
-        let mut last_ids = match last.take() {
+        let mut connection = self.connect(streams).await?;
+        let last = match last {
             Some(ids) => ids,
-            None => self.last_ids(&mut connection).await?,
+            None => {
+                let ids = self.last_ids(streams, &mut connection).await?;
+                self.begin_with(streams.len());
+                last.insert(ids)
+            }
         };
-        for (stream, id) in self.streams.iter().zip(&last_ids) {
+        for (stream, id) in streams.iter().zip(&*last) {
             self.reached(stream, id);
         }
-        let result = self.read_from(&mut last_ids, &mut connection, pause).await;
-        *last = Some(last_ids);
-        result
+        self.read_from(streams, last, &mut connection, pause).await
     }
 
     async fn read_from(
         &self,
+        streams: &[String],
         last: &mut [String],
         connection: &mut MultiplexedConnection,
         pause: &mut Duration,
     ) -> RedisResult<Never> {
-        if !self.state().begun {
-            self.begin();
-        }
         loop {
             let mut command = redis::cmd("XREAD");
             command.arg("BLOCK").arg(BLOCK.as_millis() as u64);
             command.arg("COUNT").arg(COUNT).arg("STREAMS");
-            command.arg(&self.streams).arg(&*last);
+            command.arg(streams).arg(&*last);
             let reply = connection.send_packed_command(&command).await?;
             if let Value::ServerError(error) = reply {
                 return Err(error.into());
             }
             *pause = SHORTEST_PAUSE;
             for (stream, entries) in entries_of(reply) {
-                let index = self.streams.iter().position(|it| *it == stream);
+                let index = streams.iter().position(|it| *it == stream);
                 for (id, fields) in entries {
                     self.take(&stream, &id, fields);
                     self.reached(&stream, &id);
@@ -477,8 +493,8 @@ impl Reader {
         }
     }
 
-    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let (info, config) = self.redis.connection();
+    async fn connect(&self, streams: &[String]) -> RedisResult<MultiplexedConnection> {
+        let (info, config) = self.redis.connection_for(&streams[0])?;
         let config = config.set_response_timeout(Some(BLOCK + self.redis.dead_after()));
         let client = Client::open(info)?;
         client
@@ -487,9 +503,13 @@ impl Reader {
     }
 
     /// The ids of what is the last in each stream now.
-    async fn last_ids(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<String>> {
+    async fn last_ids(
+        &self,
+        streams: &[String],
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<Vec<String>> {
         let mut ids = Vec::new();
-        for stream in &self.streams {
+        for stream in streams {
             let mut command = redis::cmd("XREVRANGE");
             command.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
             let reply = connection.send_packed_command(&command).await?;

@@ -198,6 +198,76 @@ async fn a_stream_is_read_on_where_it_was_left() {
 }
 
 #[tokio::test]
+async fn a_server_that_loads_its_data_is_away() {
+    let options = "--key-load-delay 300 --loading-process-events-interval-bytes 1024";
+    let mut redis = Server::start_with(&options.split(' ').collect::<Vec<_>>());
+    let fill = "for i = 1, 5000 do redis.call('set', i, string.rep('x', 100)) end";
+    redis.command(&["eval", fill, "0"]);
+    let connection = connect(&redis);
+    let io = server_with(StreamsAdapter::new(connection.clone()));
+    while io.of("/").server_count().await.is_err() {}
+    redis.command(&["save"]);
+    redis.kill();
+    while connection.stats().connected {
+        sleep(Duration::from_millis(5)).await;
+    }
+    for number in 0..100 {
+        io.emit("number", &number).unwrap();
+    }
+    redis.restart();
+    assert!(redis.command(&["ping"]).starts_with("LOADING"));
+    connection.connected().await;
+    assert_eq!(io.of("/").server_count().await.unwrap(), 1);
+    assert_eq!(redis.command(&["xlen", "socket.io"]).trim(), "100");
+    assert_eq!(connection.stats().lost, 0);
+}
+
+#[tokio::test]
+async fn what_a_replica_refuses_waits_for_a_master_in_its_order() {
+    let redis = Server::start();
+    let connection = connect(&redis);
+    let io = server_with(StreamsAdapter::new(connection.clone()));
+    while io.of("/").server_count().await.is_err() {}
+    redis.command(&["replicaof", "127.0.0.1", "1"]);
+    for number in 0..100 {
+        io.emit("number", &number).unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+    let begun = Instant::now();
+    while connection.stats().connected {
+        sleep(Duration::from_millis(5)).await;
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+    redis.command(&["replicaof", "no", "one"]);
+    while connection.stats().published < 100 {
+        sleep(Duration::from_millis(5)).await;
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+    assert_eq!(connection.stats().lost, 0);
+    let entries = redis.command(&["xrange", "socket.io", "-", "+"]);
+    let places = (0..100).map(|it| entries.find(&format!("\"number\",{it}]")));
+    let places = places.map(Option::unwrap).collect::<Vec<_>>();
+    assert!(places.is_sorted());
+}
+
+#[tokio::test]
+async fn what_nobody_will_write_any_more_is_told() {
+    let (told, mut lost) = tokio::sync::mpsc::unbounded_channel();
+    let connection = Redis::builder("redis://127.0.0.1:1/")
+        .on_lost(move |it| told.send(it.clone()).unwrap())
+        .connect()
+        .unwrap();
+    let io = server(&connection, "key");
+    io.emit("event", &1).unwrap();
+    io.emit("event", &2).unwrap();
+    io.close().await;
+    drop((io, connection));
+    let lost = timeout(Duration::from_secs(10), lost.recv()).await.unwrap();
+    let lost = lost.unwrap();
+    assert_eq!((lost.messages, lost.reason), (2, LostReason::Unsendable));
+}
+
+#[tokio::test]
 async fn strange_entries_of_a_stream_are_counted_and_ignored() {
     let name = unique();
     let connection = connect(shared());

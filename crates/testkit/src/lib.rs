@@ -43,7 +43,7 @@ use std::net::SocketAddr;
 
 pub use eio::{Open, Polling, Upgrade};
 pub use http::{Http, Response};
-pub use redis::RedisServer;
+pub use redis::{RedisCluster, RedisServer};
 pub use rng::Rng;
 pub use wire::{TIME_LIMIT, Wire, within};
 pub use ws::{Message, Ws};

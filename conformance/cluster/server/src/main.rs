@@ -3,6 +3,7 @@
 //! [`commands`].
 #![forbid(unsafe_code)]
 
+mod at_request;
 mod commands;
 mod values;
 
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use socketio::{
     BoxError, ConnectionStateRecovery, Namespace, Socket, SocketIo,
     handler::{Auth, Data},
+    parser::MsgpackParser,
 };
 use socketio_adapter_redis::{
     PubSubAdapter, Redis, ShardedAdapter, StreamsAdapter, SubscriptionMode,
@@ -42,10 +44,18 @@ async fn run() -> Result<(), BoxError> {
             "--redis" => options.redis = value,
             "--mode" => options.mode = value,
             "--key" => options.key = value,
+            "--parser" if value == "msgpack" => options.is_msgpack = true,
+            "--parser" if value == "default" => {}
+            // What clients can make the server do.
+            "--serve" if value == "at-request" => options.is_at_request = true,
             _ => return Err(format!("{name} is unknown").into()),
         }
     }
-    let redis = Redis::connect(&options.redis)?;
+    let urls: Vec<_> = options.redis.split(',').collect();
+    let redis = match *urls {
+        [url] => Redis::connect(url)?,
+        _ => Redis::cluster(urls).connect()?,
+    };
     let builder = SocketIo::builder().request_timeout(REQUEST_TIMEOUT);
     let builder = match &*options.mode {
         "pubsub" => builder.adapter(PubSubAdapter::new(redis.clone()).key(&options.key)),
@@ -69,11 +79,18 @@ async fn run() -> Result<(), BoxError> {
         }
         mode => return Err(format!("there is no mode {mode}").into()),
     };
-    let io = builder.build();
+    let io = if options.is_msgpack {
+        builder.parser(MsgpackParser).build()
+    } else {
+        builder.build()
+    };
     let notes = Notes::default();
-    for name in ["/", "/other"] {
-        serve(&io.of(name), &notes);
+    if options.is_at_request {
+        at_request::serve(&io.of("/"));
+    } else {
+        serve(&io.of("/"), &notes);
     }
+    serve(&io.of("/other"), &notes);
     let parent = io.of_dynamic(|name: &str| name.starts_with("/room-"));
     let of_children = notes.clone();
     io.on_new_namespace(move |namespace| {
@@ -109,6 +126,8 @@ struct Options {
     redis: String,
     mode: String,
     key: String,
+    is_msgpack: bool,
+    is_at_request: bool,
 }
 
 impl Default for Options {
@@ -117,6 +136,8 @@ impl Default for Options {
             redis: "redis://127.0.0.1/".into(),
             mode: "pubsub".into(),
             key: "socket.io".into(),
+            is_msgpack: false,
+            is_at_request: false,
         }
     }
 }
