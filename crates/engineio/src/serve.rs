@@ -6,6 +6,7 @@ use std::{
     future::{Future, IntoFuture, pending},
     io,
     pin::{Pin, pin},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
 };
 
 use crate::{
@@ -57,6 +58,9 @@ pub fn serve<S>(listener: TcpListener, service: S) -> Serve<S> {
         listener,
         service,
         shutdown: Box::pin(pending()),
+        header_timeout: HEADER_TIME,
+        max_header_bytes: MAX_HEAD,
+        max_connections: MAX_CONNECTIONS,
     }
 }
 
@@ -66,6 +70,9 @@ pub struct Serve<S> {
     listener: TcpListener,
     service: S,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    header_timeout: Duration,
+    max_header_bytes: usize,
+    max_connections: usize,
 }
 
 impl<S> Serve<S> {
@@ -80,6 +87,27 @@ impl<S> Serve<S> {
         F: Future<Output = ()> + Send + 'static,
     {
         self.shutdown = Box::pin(signal);
+        self
+    }
+
+    /// How long a client may take for the head of a request, and how long a connection may be idle
+    /// between two. Beyond that the connection is closed. Default: 30 s.
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.header_timeout = timeout;
+        self
+    }
+
+    /// The largest head of a request; a larger one gets 431. Default, and at least: 64 KiB and 8 KiB.
+    pub fn max_header_bytes(mut self, bytes: usize) -> Self {
+        self.max_header_bytes = bytes.max(8 * 1024);
+        self
+    }
+
+    /// How many connections may speak HTTP at the same time. Beyond that, others wait to be
+    /// accepted until one is closed, or has become a WebSocket: those count as
+    /// [sessions](crate::Config::max_sessions). Default: 100,000.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 }
@@ -123,13 +151,19 @@ where
     R::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut http = http1::Builder::new();
-    http.header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEAD);
+    http.header_read_timeout(serve.header_timeout)
+        .max_buf_size(serve.max_header_bytes);
+    let places = Arc::new(Semaphore::new(serve.max_connections));
     // Each connection holds a receiver: it hears of the shutdown, and dropping it says goodbye.
     let (draining, drain) = watch::channel(false);
     let mut shutdown = pin!(serve.shutdown);
     loop {
-        let accepted = tokio::select! {
-            accepted = serve.listener.accept() => accepted,
+        let accept = async {
+            let place = places.clone().acquire_owned().await;
+            (serve.listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accept => accepted,
             () = &mut shutdown => break,
         };
         let (stream, addr) = match accepted {
@@ -154,6 +188,7 @@ where
         let connection = connection.with_upgrades();
         let mut drain = drain.clone();
         tokio::spawn(async move {
+            let _place = place;
             let mut connection = pin!(connection);
             let result = tokio::select! {
                 biased;
@@ -207,11 +242,14 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
     }
 }
 
-/// How long a client may take for the head of a request.
+/// How long a client may take for the head of a request, unless something else is said.
 const HEADER_TIME: Duration = Duration::from_secs(30);
 
-/// The largest head of a request.
+/// The largest head of a request, unless something else is said.
 const MAX_HEAD: usize = 64 * 1024;
+
+/// How many connections speak HTTP, unless something else is said.
+const MAX_CONNECTIONS: usize = 100_000;
 
 /// How long accepting rests after an error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
