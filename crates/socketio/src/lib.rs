@@ -153,3 +153,11 @@ mod tests;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
+
+/// What the documents show compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/LIMITS.md")]
+mod limits {}
+#[cfg(doctest)]
+#[doc = include_str!("../../../SECURITY.md")]
+mod security {}
