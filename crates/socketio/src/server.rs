@@ -776,9 +776,6 @@ impl Builder {
 
     /// The most bytes of a namespace's name in a packet; for clients 1.x and 2.x the query is a part
     /// of it. A client that sends more is disconnected. Default: 8192.
-    ///
-    /// The default parser has this limit and the next; for others, the size of a whole
-    /// [message](Config::max_payload) is the limit.
     pub fn max_namespace_length(mut self, bytes: u32) -> Self {
         self.options.limits.max_namespace = bytes;
         self
