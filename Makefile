@@ -2,12 +2,12 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit relayed doc layers parity msrv conformance soak bench bench-quick
+.PHONY: run test setup format clippy unit relayed doc layers parity limits msrv conformance soak bench bench-quick
 
 run:
 	cargo run --release -p chat-server
 
-test: setup format clippy unit relayed doc layers parity msrv conformance
+test: setup format clippy unit relayed doc layers parity limits msrv conformance
 	@echo 'make test: all green'
 
 # Installs what is missing, or says what to install.
@@ -37,6 +37,10 @@ layers:
 # The official server's own tests: each is one of ours, or there is a reason.
 parity:
 	.ci/parity
+
+# Each limit has a name, a default and a test.
+limits:
+	.ci/limits
 
 # The minimum Rust version.
 msrv:

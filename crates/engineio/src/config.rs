@@ -1,13 +1,15 @@
 //! Options of an Engine.IO server.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use engineio_proto::{Encoded, Str, query::Transport, relay::RelayBus, session::Settings};
 use http::{HeaderMap, request};
 
 use crate::{
     ConnectionError, Cookie, Cors, Exchange, Files, Halt, Handshake, HttpCompression, Overflow,
-    backlog::Limits, middleware::Middleware,
+    backlog::Limits,
+    middleware::Middleware,
+    visitors::{AddressLimits, Rate},
 };
 
 /// Options of an Engine.IO server. Names and defaults are the official server's, but for
@@ -32,6 +34,10 @@ pub struct Config {
     pub(crate) settings: Settings,
     pub(crate) queue: Limits,
     pub(crate) max_packets: usize,
+    pub(crate) max_sessions: usize,
+    pub(crate) per_address: AddressLimits,
+    pub(crate) client_address: Option<ClientAddress>,
+    pub(crate) allowed_origins: Option<Arc<[Box<str>]>>,
     pub(crate) initial_packet: Option<Encoded>,
     pub(crate) cors: CorsChoice,
     pub(crate) middlewares: Vec<Middleware>,
@@ -69,6 +75,7 @@ pub(crate) type GenerateId = Arc<
         + Send
         + Sync,
 >;
+pub(crate) type ClientAddress = Arc<dyn Fn(&request::Parts) -> Option<IpAddr> + Send + Sync>;
 pub(crate) type OnHeaders = Arc<dyn Fn(&mut HeaderMap, &request::Parts) + Send + Sync>;
 pub(crate) type OnConnectionError = Arc<dyn Fn(&ConnectionError) + Send + Sync>;
 
@@ -87,6 +94,10 @@ impl Default for Config {
                 overflow: Overflow::Disconnect,
             },
             max_packets: 100_000,
+            max_sessions: 100_000,
+            per_address: AddressLimits::default(),
+            client_address: None,
+            allowed_origins: None,
             initial_packet: None,
             cors: CorsChoice::None,
             middlewares: Vec::new(),
@@ -231,6 +242,92 @@ impl Config {
     /// The most packets in one POST body. Default: 100,000.
     pub fn max_packets(mut self, packets: usize) -> Self {
         self.max_packets = packets;
+        self
+    }
+
+    /// The most sessions at the same time. Beyond that, requests for new ones get 503 and
+    /// [`TooManySessions`](crate::ConnectionErrorKind::TooManySessions). Default: 100,000.
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// The most sessions of one address at the same time. Beyond that, its requests for new ones
+    /// get 429 and [`TooManyFromAddress`](crate::ConnectionErrorKind::TooManyFromAddress). Default:
+    /// any number, for behind a proxy all clients have one address until
+    /// [`client_address`](Self::client_address) says otherwise, and many people may share one.
+    ///
+    /// All of an IPv6 /64 is one address, here and in the other limits. Those of whom no address is
+    /// known count as one, too: whoever accepts connections without [`serve`](crate::serve()) has to
+    /// put a [`Peer`](crate::Peer) into the requests.
+    pub fn max_sessions_per_address(mut self, sessions: usize) -> Self {
+        self.per_address.sessions = sessions;
+        self
+    }
+
+    /// How many sessions one address may open, each second on average and at once after a while
+    /// without any. Beyond that, its requests for new ones get 429 and
+    /// [`TooManyFromAddress`](crate::ConnectionErrorKind::TooManyFromAddress). Default: any number.
+    pub fn max_opens_per_second(mut self, per_second: u32, burst: u32) -> Self {
+        self.per_address.opens = Some(Rate::new(per_second, burst));
+        self
+    }
+
+    /// How many messages one address may send in all its sessions, each second on average and at
+    /// once after a while without any. Beyond that, its messages wait, and then nothing more is read
+    /// from it: nothing is lost. Default: any number.
+    pub fn max_messages_per_second(mut self, per_second: u32, burst: u32) -> Self {
+        self.per_address.messages = Some(Rate::new(per_second, burst));
+        self
+    }
+
+    /// Of how many addresses something is remembered, for the limits by address: those that have
+    /// sessions, and those that have used up something a short while ago. Beyond that, and unless
+    /// some without sessions can be forgotten, others get 503 and
+    /// [`TooManySessions`](crate::ConnectionErrorKind::TooManySessions). Default: 100,000.
+    pub fn max_addresses(mut self, addresses: usize) -> Self {
+        self.per_address.addresses = addresses;
+        self
+    }
+
+    /// Which address a request comes from, for the limits by address. Default: that of the
+    /// [`Peer`](crate::Peer).
+    ///
+    /// Behind a proxy that is the proxy's address. What the proxy says is then to be read, but not
+    /// what anybody else says; [`forwarded_for`](crate::forwarded_for) does that.
+    ///
+    /// ```
+    /// use engineio::{Config, forwarded_for};
+    ///
+    /// let config = Config::default()
+    ///     .client_address(|request| forwarded_for(request, |proxy| proxy.is_loopback()))
+    ///     .max_sessions_per_address(100);
+    /// ```
+    pub fn client_address(
+        mut self,
+        address: impl Fn(&request::Parts) -> Option<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.client_address = Some(Arc::new(address));
+        self
+    }
+
+    /// From where pages may open sessions, such as `https://example.com`: those whose `Origin`
+    /// header is one of these, and clients that send none, which are no browsers. Others get 403 and
+    /// [`OriginNotAllowed`](crate::ConnectionErrorKind::OriginNotAllowed). Default: from everywhere.
+    ///
+    /// It is what keeps other pages from acting for a visitor who is known by a cookie: browsers ask
+    /// nobody before they open a WebSocket, so [`cors`](Self::cors) is no protection there. The
+    /// server's own origin must be among them.
+    ///
+    /// ```
+    /// use engineio::Config;
+    ///
+    /// let config = Config::default().allowed_origins(["https://example.com"]);
+    /// ```
+    pub fn allowed_origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let boxed = |it: String| it.trim_end_matches('/').into();
+        let origins = origins.into_iter().map(|it| boxed(it.into()));
+        self.allowed_origins = Some(origins.collect());
         self
     }
 

@@ -21,6 +21,7 @@ use crate::{
     mailbox::{Item, PollReply, Post},
     sessions::Departure,
     transport::websocket::{Incoming, WebSocket},
+    visitors::Visit,
 };
 
 /// Moves one session: takes what its transports and its handle bring, lets [`Session`] decide,
@@ -34,7 +35,6 @@ pub(crate) struct Driver<A: Acceptor> {
     server: Server<A>,
     /// The index of a JSONP client's callback.
     jsonp: Option<Box<str>>,
-    max_packets: usize,
     /// The current transport, or the candidate of an upgrade.
     socket: Option<WebSocket>,
     poll: Option<oneshot::Sender<PollReply>>,
@@ -50,6 +50,8 @@ pub(crate) struct Driver<A: Acceptor> {
     /// Something was written of which the connection has not heard that it is gone.
     draining: bool,
     stage: Stage,
+    /// Where something is limited by address.
+    visit: Option<Visit>,
     /// Once the session is leaving. The last field: the session is gone when all else is.
     departure: Option<Departure>,
 }
@@ -71,8 +73,8 @@ pub(crate) struct Parts<A: Acceptor> {
     pub(crate) handle: SessionHandle,
     pub(crate) server: Server<A>,
     pub(crate) jsonp: Option<Box<str>>,
-    pub(crate) max_packets: usize,
     pub(crate) socket: Option<WebSocket>,
+    pub(crate) visit: Option<Visit>,
 }
 
 impl<A: Acceptor> Driver<A> {
@@ -83,7 +85,6 @@ impl<A: Acceptor> Driver<A> {
             handle: parts.handle,
             server: parts.server,
             jsonp: parts.jsonp,
-            max_packets: parts.max_packets,
             socket: parts.socket,
             poll: None,
             post_open: None,
@@ -95,6 +96,7 @@ impl<A: Acceptor> Driver<A> {
             draining: false,
             stage: Stage::Running,
             departure: None,
+            visit: parts.visit,
         }
     }
 
@@ -266,11 +268,12 @@ impl<A: Acceptor> Driver<A> {
         framing: Framing,
         now: Instant,
     ) -> Result<(), Violation> {
+        let max_packets = self.server.max_packets();
         let mut count = 0;
         for packet in payload::decode(body, framing, self.handle.dialect()) {
             count += 1;
             let packet = match packet {
-                Ok(_) if count > self.max_packets => Err(Violation::TooManyPackets),
+                Ok(_) if count > max_packets => Err(Violation::TooManyPackets),
                 other => other,
             };
             match packet {
@@ -332,7 +335,9 @@ impl<A: Acceptor> Driver<A> {
     /// Hands on what the session has for the application. A session that is over waits for nobody.
     fn tell_connection(&mut self, cx: &mut Context<'_>) {
         while self.session.has_events() {
-            if self.session.is_open() && self.connection.poll_ready(cx).is_pending() {
+            if self.session.is_open()
+                && (self.connection.poll_ready(cx).is_pending() || self.poll_visit(cx).is_pending())
+            {
                 return;
             }
             match self.session.poll_event() {
@@ -348,6 +353,14 @@ impl<A: Acceptor> Driver<A> {
                 }
                 None => return,
             }
+        }
+    }
+
+    /// Whether the client's address may send another message by now.
+    fn poll_visit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.visit {
+            Some(visit) => visit.poll_message(cx),
+            None => Poll::Ready(()),
         }
     }
 

@@ -71,11 +71,20 @@ pub enum ConnectionErrorKind {
     Middleware(String),
     /// Code 4: refused by [`Config::allow_request`](crate::Config::allow_request).
     Forbidden(Value),
+    /// Code 4: the page is none of [`Config::allowed_origins`](crate::Config::allowed_origins); where
+    /// it is from.
+    OriginNotAllowed(String),
     /// Code 5: nobody speaks this protocol version, or it is not allowed; the version as it stands
     /// in the request, if there is one.
     UnsupportedProtocol(Option<String>),
     /// No new sessions: the server is being closed. Status 503.
     ShuttingDown,
+    /// No new sessions: there are [as many as there may be](crate::Config::max_sessions). Status 503.
+    TooManySessions,
+    /// No new sessions for this address: it has [as many as it
+    /// may](crate::Config::max_sessions_per_address), or opens them [too
+    /// fast](crate::Config::max_opens_per_second). Status 429.
+    TooManyFromAddress,
 }
 
 impl ConnectionErrorKind {
@@ -91,8 +100,10 @@ impl ConnectionErrorKind {
             | Self::InvalidOrigin(_)
             | Self::IdGeneration(_)
             | Self::Middleware(_)
-            | Self::ShuttingDown => 3,
-            Self::Forbidden(_) => 4,
+            | Self::ShuttingDown
+            | Self::TooManySessions
+            | Self::TooManyFromAddress => 3,
+            Self::Forbidden(_) | Self::OriginNotAllowed(_) => 4,
             Self::UnsupportedProtocol(_) => 5,
         }
     }
@@ -100,8 +111,9 @@ impl ConnectionErrorKind {
     /// The HTTP status.
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Forbidden(_) | Self::OriginNotAllowed(_) => StatusCode::FORBIDDEN,
+            Self::ShuttingDown | Self::TooManySessions => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyFromAddress => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -122,6 +134,8 @@ impl ConnectionErrorKind {
             Self::Forbidden(message) => message.clone(),
             Self::UnsupportedProtocol(_) => json!("Unsupported protocol version"),
             Self::ShuttingDown => json!("Server shutting down"),
+            Self::OriginNotAllowed(_) => json!("Forbidden"),
+            Self::TooManySessions | Self::TooManyFromAddress => json!("Too many sessions"),
         }
     }
 
@@ -169,6 +183,11 @@ impl ConnectionErrorKind {
             Self::Forbidden(message) => json!({ "message": message }),
             Self::UnsupportedProtocol(protocol) => json!({ "protocol": protocol }),
             Self::ShuttingDown => json!({ "name": "SHUTTING_DOWN" }),
+            Self::OriginNotAllowed(origin) => {
+                json!({ "name": "ORIGIN_NOT_ALLOWED", "origin": origin })
+            }
+            Self::TooManySessions => json!({ "name": "TOO_MANY_SESSIONS" }),
+            Self::TooManyFromAddress => json!({ "name": "TOO_MANY_FROM_ADDRESS" }),
         }
     }
 
@@ -212,6 +231,11 @@ impl fmt::Display for ConnectionErrorKind {
                 write!(f, "protocol version {version:?} is not served")
             }
             Self::ShuttingDown => f.write_str("the server is being closed"),
+            Self::OriginNotAllowed(origin) => write!(f, "no page of {origin:?} is let in"),
+            Self::TooManySessions => f.write_str("there are as many sessions as there may be"),
+            Self::TooManyFromAddress => {
+                f.write_str("the address has as many sessions as it may, or opens them too fast")
+            }
         }
     }
 }

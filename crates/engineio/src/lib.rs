@@ -61,6 +61,7 @@ mod serve;
 mod server;
 mod sessions;
 mod transport;
+mod visitors;
 
 pub use self::http::{
     Cookie, Cors, File, Files, HttpCompression, InvalidCookie, Priority, SameSite,
@@ -82,3 +83,4 @@ pub use layer::{EngineLayer, EngineService};
 pub use middleware::{Exchange, Halt};
 pub use serve::{Serve, serve};
 pub use server::{Closed, Server, ServerFuture, WeakServer};
+pub use visitors::forwarded_for;

@@ -6,6 +6,7 @@ use std::{
     future::{Future, IntoFuture, pending, poll_fn},
     io,
     pin::{Pin, pin},
+    sync::Arc,
     task::ready,
     time::Duration,
 };
@@ -16,7 +17,7 @@ use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch},
 };
 
 use crate::{
@@ -58,6 +59,9 @@ pub fn serve<S>(listener: TcpListener, service: S) -> Serve<S> {
         listener,
         service,
         shutdown: Box::pin(pending()),
+        header_timeout: HEADER_TIME,
+        max_header_bytes: MAX_HEAD,
+        max_connections: MAX_CONNECTIONS,
     }
 }
 
@@ -67,6 +71,9 @@ pub struct Serve<S> {
     listener: TcpListener,
     service: S,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    header_timeout: Duration,
+    max_header_bytes: usize,
+    max_connections: usize,
 }
 
 impl<S> Serve<S> {
@@ -81,6 +88,27 @@ impl<S> Serve<S> {
         F: Future<Output = ()> + Send + 'static,
     {
         self.shutdown = Box::pin(signal);
+        self
+    }
+
+    /// How long a client may take for the head of a request, and how long a connection may be idle
+    /// between two. Beyond that the connection is closed. Default: 30 s.
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.header_timeout = timeout;
+        self
+    }
+
+    /// The largest head of a request; a larger one gets 431. Default, and at least: 64 KiB and 8 KiB.
+    pub fn max_header_bytes(mut self, bytes: usize) -> Self {
+        self.max_header_bytes = bytes.max(8 * 1024);
+        self
+    }
+
+    /// How many connections may speak HTTP at the same time. Beyond that, others wait to be
+    /// accepted until one is closed, or has become a WebSocket: those count as
+    /// [sessions](crate::Config::max_sessions). Default: 100,000.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 }
@@ -123,12 +151,17 @@ where
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let places = Arc::new(Semaphore::new(serve.max_connections));
     // Each connection holds a receiver: it hears of the shutdown, and dropping it says goodbye.
     let (draining, drain) = watch::channel(false);
     let mut shutdown = pin!(serve.shutdown);
     loop {
-        let accepted = tokio::select! {
-            accepted = serve.listener.accept() => accepted,
+        let accept = async {
+            let place = places.clone().acquire_owned().await;
+            (serve.listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accept => accepted,
             () = &mut shutdown => break,
         };
         let (stream, addr) = match accepted {
@@ -146,7 +179,14 @@ where
             peer: Peer::new(addr),
             hold: Hold::default(),
         };
-        tokio::spawn(serve_connection(stream, service, drain.clone()));
+        let heads = (serve.header_timeout, serve.max_header_bytes);
+        tokio::spawn(serve_connection(
+            stream,
+            service,
+            heads,
+            drain.clone(),
+            place,
+        ));
     }
     drop(serve.listener);
     drop(drain);
@@ -160,7 +200,9 @@ where
 async fn serve_connection<S, R>(
     stream: TcpStream,
     service: WithPeer<S>,
+    (header_timeout, max_header_bytes): (Duration, usize),
     mut drain: watch::Receiver<bool>,
+    _place: Result<OwnedSemaphorePermit, AcquireError>,
 ) where
     S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible>,
     S::Future: Send + 'static,
@@ -169,8 +211,8 @@ async fn serve_connection<S, R>(
 {
     let stream = Wire::new(stream, service.hold.clone());
     let connection = http1::Builder::new()
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(MAX_HEAD)
+        .header_read_timeout(header_timeout)
+        .max_buf_size(max_header_bytes)
         .timer(HeadTimer::default())
         .serve_connection(stream, service);
     let mut connection = pin!(connection.with_upgrades());
@@ -234,11 +276,14 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
     }
 }
 
-/// How long a client may take for the head of a request.
+/// How long a client may take for the head of a request, unless something else is said.
 const HEADER_TIME: Duration = Duration::from_secs(30);
 
-/// The largest head of a request.
+/// The largest head of a request, unless something else is said.
 const MAX_HEAD: usize = 64 * 1024;
+
+/// How many connections speak HTTP, unless something else is said.
+const MAX_CONNECTIONS: usize = 100_000;
 
 /// How long accepting rests after an error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -26,7 +26,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
     Acceptor, Config, ConnectionError, ConnectionErrorKind as Kind, Cors, Exchange, File, Halt,
-    Handshake, HttpCompression, SessionHandle, Stats,
+    Handshake, HttpCompression, Peer, SessionHandle, Stats,
     backlog::Traffic,
     clock,
     config::CorsChoice,
@@ -44,6 +44,7 @@ use crate::{
         websocket::{self, WebSocket},
         wire::Hold,
     },
+    visitors::{Visit, Visitors},
 };
 
 /// An Engine.IO server: a hyper 1 service and a tower service, cheap to clone.
@@ -61,6 +62,7 @@ struct Inner<A> {
     sessions: Arc<Sessions>,
     traffic: Arc<Traffic>,
     relay: Option<Arc<Relay>>,
+    visitors: Visitors,
 }
 
 impl<A: Acceptor> Server<A> {
@@ -75,6 +77,7 @@ impl<A: Acceptor> Server<A> {
             acceptor,
             settings: Arc::new(config.settings),
             traffic: Arc::new(Traffic::new(config.queue)),
+            visitors: Visitors::new(config.per_address),
             config,
             sessions: Arc::default(),
             relay,
@@ -187,6 +190,10 @@ impl<A: Acceptor> Server<A> {
     /// What this server makes connections of.
     pub fn acceptor(&self) -> &A {
         &self.0.acceptor
+    }
+
+    pub(crate) fn max_packets(&self) -> usize {
+        self.0.config.max_packets
     }
 
     pub(crate) fn table(&self) -> &Arc<Sessions> {
@@ -403,6 +410,8 @@ impl<A: Acceptor> Server<A> {
             Transport::Polling => None,
         };
         let mut dialect = dialect?;
+        self.check_origin(&parts.headers)?;
+        let visit = self.admit(parts)?;
         if upgrade.as_ref().is_some_and(|it| it.key_tells_time) {
             dialect.suspect_twice_encoded_frames();
         }
@@ -425,8 +434,11 @@ impl<A: Acceptor> Server<A> {
             }
         };
         let response = match upgrade {
-            None => self.open_polling(parts, jsonp, handle, handshake).await,
-            Some(upgrade) => Ok(self.open_websocket(upgrade, handle, handshake)),
+            None => {
+                self.open_polling(parts, jsonp, handle, handshake, visit)
+                    .await
+            }
+            Some(upgrade) => Ok(self.open_websocket(upgrade, handle, handshake, visit)),
         };
         response.map(|mut response| {
             if let Some(hook) = &self.0.config.on_initial_headers {
@@ -436,19 +448,53 @@ impl<A: Acceptor> Server<A> {
         })
     }
 
+    /// Whether pages from there may open sessions.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Kind> {
+        let Some(allowed) = &self.0.config.allowed_origins else {
+            return Ok(());
+        };
+        for origin in headers.get_all(header::ORIGIN) {
+            let origin = String::from_utf8_lossy(origin.as_bytes());
+            if !allowed.iter().any(|it| it.eq_ignore_ascii_case(&origin)) {
+                return Err(Kind::OriginNotAllowed(origin.into_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is place for another session of whoever asks; before the application is asked,
+    /// so that it need not work for those who get none.
+    fn admit(&self, parts: &Parts) -> Result<Option<Visit>, Kind> {
+        let Inner {
+            config, visitors, ..
+        } = &*self.0;
+        if self.sessions() >= config.max_sessions {
+            return Err(Kind::TooManySessions);
+        }
+        if !visitors.are_counted() {
+            return Ok(None);
+        }
+        let address = match &config.client_address {
+            Some(address) => address(parts),
+            None => parts.extensions.get::<Peer>().map(|it| it.addr().ip()),
+        };
+        visitors.open(address).map(Some)
+    }
+
     async fn open_polling(
         &self,
         parts: &Parts,
         jsonp: Option<String>,
         handle: SessionHandle,
         handshake: Arc<Handshake>,
+        visit: Option<Visit>,
     ) -> Result<Response<ResponseBody>, Kind> {
         // In the mailbox before the driver starts: the open packet leaves with this request.
         let (reply, answer) = oneshot::channel();
         let _ = handle.mailbox().push(Item::Poll(reply));
         let jsonp = jsonp.map(String::into_boxed_str);
         let poll = self.poll(parts, handle.clone());
-        tokio::spawn(self.driver(handle, handshake, Lane::Polling, jsonp, None));
+        tokio::spawn(self.driver(handle, handshake, Lane::Polling, jsonp, None, visit));
         let mut response = self.answer_poll(&poll, answer).await?;
         if let Some(cookie) = &self.0.config.cookie {
             let value = cookie.header_value(poll.session.sid().as_str());
@@ -462,6 +508,7 @@ impl<A: Acceptor> Server<A> {
         upgrade: WebSocketRequest,
         handle: SessionHandle,
         handshake: Arc<Handshake>,
+        visit: Option<Visit>,
     ) -> Response<ResponseBody> {
         let server = self.clone();
         let max_payload = self.0.settings.max_payload;
@@ -488,7 +535,7 @@ impl<A: Acceptor> Server<A> {
                         tokio::time::sleep(SETTLING_TIME).await;
                     }
                     server
-                        .driver(handle, handshake, Lane::Socket, None, Some(socket))
+                        .driver(handle, handshake, Lane::Socket, None, Some(socket), visit)
                         .await;
                 }
                 _ => {
@@ -605,6 +652,7 @@ impl<A: Acceptor> Server<A> {
         base64_frames: bool,
         session: SessionHandle,
     ) -> Result<Response<ResponseBody>, Kind> {
+        self.check_origin(&parts.headers)?;
         let upgrade = WebSocketRequest::read(parts)?;
         let dialect = Dialect {
             base64_frames,
@@ -732,6 +780,10 @@ impl<A: Acceptor> Server<A> {
         };
         let handle = SessionHandle::new(sid, dialect, transport, self.0.traffic.clone());
         if self.0.sessions.insert(handle.clone()) {
+            if self.sessions() > self.0.config.max_sessions {
+                self.0.sessions.remove(&handle);
+                return Err(Kind::TooManySessions);
+            }
             Ok(handle)
         } else if self.0.sessions.is_closing() {
             Err(Kind::ShuttingDown)
@@ -748,6 +800,7 @@ impl<A: Acceptor> Server<A> {
         lane: Lane,
         jsonp: Option<Box<str>>,
         socket: Option<WebSocket>,
+        visit: Option<Visit>,
     ) -> Driver<A> {
         let Inner {
             acceptor,
@@ -785,8 +838,8 @@ impl<A: Acceptor> Server<A> {
             handle,
             server: self.clone(),
             jsonp,
-            max_packets: config.max_packets,
             socket,
+            visit,
         })
     }
 }

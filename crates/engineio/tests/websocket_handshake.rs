@@ -133,6 +133,25 @@ async fn extensions_that_are_not_spoken_are_not_agreed_to() {
 }
 
 #[tokio::test]
+async fn nothing_is_decompressed() {
+    let running = start(Config::default()).await;
+    let headers = [(
+        "Sec-WebSocket-Extensions",
+        "permessage-deflate; client_max_window_bits",
+    )];
+    let connected = Ws::connect_with_headers(running.addr, URL, &headers).await;
+    let mut ws = connected.expect("a 101");
+    assert_eq!(ws.response().header("sec-websocket-extensions"), None);
+    assert!(ws.recv_text().await.starts_with("0{"));
+    let compressed = Frame {
+        reserved: 4,
+        ..Frame::new(ws::TEXT, [0x32, 0x01, 0x00])
+    };
+    ws.frame(&compressed).await;
+    assert_eq!(ws.recv_close().await, Some(1002));
+}
+
+#[tokio::test]
 async fn frames_right_behind_the_handshake_are_read() {
     let running = start(Config::default()).await;
     let request = format!(

@@ -115,7 +115,7 @@ mod typed;
 pub use engineio::{
     CloseReason, Closed, Config, ConnectionError, ConnectionErrorKind, Cookie, Cors, Exchange,
     File, Files, Halt, HttpCompression, InvalidCookie, Overflow, Peer, Refusal, Serve, Server,
-    SessionHandle, Sid, Stats as EngineStats, Str, Transport, Version, serve,
+    SessionHandle, Sid, Stats as EngineStats, Str, Transport, Version, forwarded_for, serve,
 };
 pub use socketio_adapter::{self as adapter, HandshakeDetails, Room, RoomEvent};
 #[cfg(feature = "macros")]
@@ -153,3 +153,11 @@ mod tests;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
+
+/// What the documents show compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/LIMITS.md")]
+mod limits {}
+#[cfg(doctest)]
+#[doc = include_str!("../../../SECURITY.md")]
+mod security {}

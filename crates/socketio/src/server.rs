@@ -774,6 +774,19 @@ impl Builder {
         self
     }
 
+    /// The most bytes of a namespace's name in a packet; for clients 1.x and 2.x the query is a part
+    /// of it. A client that sends more is disconnected. Default: 8192.
+    pub fn max_namespace_length(mut self, bytes: u32) -> Self {
+        self.options.limits.max_namespace = bytes;
+        self
+    }
+
+    /// The most bytes of an event's name. A client that sends more is disconnected. Default: 1024.
+    pub fn max_event_name_length(mut self, bytes: u32) -> Self {
+        self.options.limits.max_event_name = bytes;
+        self
+    }
+
     /// How many handlers of events of one connection may be waiting for something before further
     /// events wait for them. At 1 a connection's events are handled strictly one after the other.
     /// Default: 64.

@@ -105,7 +105,7 @@ impl Cors {
 
     /// Whether requests may carry cookies and HTTP authentication. Default: `false`.
     ///
-    /// Browsers ignore it together with [`any`](Self::any).
+    /// It is not sent together with [`any`](Self::any), where browsers would refuse it.
     pub fn credentials(mut self, credentials: bool) -> Self {
         self.credentials = credentials;
         self
@@ -212,7 +212,7 @@ impl Cors {
     }
 
     fn add_credentials(&self, out: &mut HeaderMap) {
-        if self.credentials {
+        if self.credentials && !matches!(self.origin, Origin::Any) {
             let yes = HeaderValue::from_static("true");
             out.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
         }

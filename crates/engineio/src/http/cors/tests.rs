@@ -41,6 +41,18 @@ fn any_origin_is_a_star_and_varies_with_nothing() {
 }
 
 #[test]
+fn credentials_never_go_with_a_star() {
+    for cors in [Cors::any(), Cors::exact(HeaderValue::from_static("*"))] {
+        let cors = cors.credentials(true);
+        let expected = ["access-control-allow-origin: *"];
+        assert_eq!(actual(&cors, &from(PAGE)), expected);
+        let preflight = preflight(&cors, &from(PAGE));
+        let credentials = |line: &String| line.contains("credentials");
+        assert!(!preflight.iter().any(credentials), "{preflight:?}");
+    }
+}
+
+#[test]
 fn an_exact_origin_is_the_answer_to_everybody() {
     let cors = Cors::exact(HeaderValue::from_static("https://other.example"));
     let expected = [
