@@ -2,12 +2,12 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit relayed doc layers parity limits msrv conformance soak bench bench-quick
+.PHONY: run test setup format clippy unit relayed doc layers unsafe parity limits msrv conformance soak bench bench-quick
 
 run:
 	cargo run --release -p chat-server
 
-test: setup format clippy unit relayed doc layers parity limits msrv conformance
+test: setup format clippy unit relayed doc layers unsafe parity limits msrv conformance
 	@echo 'make test: all green'
 
 # Installs what is missing, or says what to install.
@@ -33,6 +33,10 @@ doc:
 # Which crate may know what.
 layers:
 	.ci/layers
+
+# Which crate has unsafe code: none.
+unsafe:
+	.ci/unsafe
 
 # The official server's own tests: each is one of ours, or there is a reason.
 parity:

@@ -99,11 +99,8 @@ impl SessionStore for Sessions {
                 return Ok(None);
             }
             loop {
-                let next = Place {
-                    number: found.until.number + 1,
-                    ..found.until
-                };
-                let page = entries(range(&next.to_string(), PAGE).await?);
+                let next = found.until.next().to_string();
+                let page = entries(range(&next, PAGE).await?);
                 let is_last = page.len() < PAGE;
                 for (id, fields) in page {
                     let Ok(place) = id.parse() else {

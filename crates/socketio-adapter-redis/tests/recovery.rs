@@ -361,6 +361,10 @@ async fn nonsense_begins_anew() {
         (None, Some("1-1")),
         (None, Some("x.y.z")),
         (None, Some("00000000.1.99999999999999-0")),
+        (
+            None,
+            Some("00000000.18446744073709551615.0-18446744073709551615"),
+        ),
         (Some("nobody"), Some("0-0")),
         (Some(""), None),
     ] {

@@ -82,6 +82,20 @@ pub struct StoredEvents {
     pub until: Place,
 }
 
+impl Place {
+    /// The place behind this one.
+    pub const fn next(self) -> Self {
+        let Self { time, number } = self;
+        match number.checked_add(1) {
+            Some(number) => Self { time, number },
+            None => Self {
+                time: time.saturating_add(1),
+                number: 0,
+            },
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.time, self.number)
@@ -133,5 +147,7 @@ mod tests {
         }
         let place = |text: &str| text.parse::<Place>().unwrap();
         assert!(place("9-9") < place("10-0") && place("10-0") < place("10-1"));
+        assert_eq!(place("1-2").next(), place("1-3"));
+        assert_eq!(place("1-18446744073709551615").next(), place("2-0"));
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::{Relay, stream::RelayStream};
+use super::{Relay, Sender, stream::RelayStream};
 use crate::{
     Acceptor, Server, WeakServer,
     http::response::{self, ResponseBody},
@@ -55,16 +55,7 @@ impl<A: Acceptor> Server<A> {
         let request = outgoing(parts, on_upgrade.is_some(), body)?;
         // It may wait for long, and what it came with are slices of a buffer of several KiB.
         self.let_go(parts);
-        let mut sender = match relay.take_idle(&owner) {
-            Some(sender) => sender,
-            None => {
-                let io = TokioIo::new(relay.connect(owner.clone())?);
-                let (sender, connection) = client::conn::http1::handshake(io).await.ok()?;
-                tokio::spawn(connection.with_upgrades());
-                sender
-            }
-        };
-        let mut theirs = sender.send_request(request).await.ok()?;
+        let (mut theirs, sender) = send(relay, &owner, request).await?;
         let mut ours = response::empty(theirs.status());
         let switches = theirs.status() == StatusCode::SWITCHING_PROTOCOLS;
         *ours.headers_mut() = end_to_end(theirs.headers(), switches);
@@ -78,6 +69,26 @@ impl<A: Acceptor> Server<A> {
         relay.put_idle(owner, sender);
         Some(ours)
     }
+}
+
+/// Sends a request, over a connection that is there if there is one.
+async fn send(
+    relay: &Arc<Relay>,
+    owner: &Str,
+    mut request: Request<RelayedBody>,
+) -> Option<(Response<Incoming>, Sender)> {
+    while let Some(mut sender) = relay.take_idle(owner) {
+        match sender.try_send_request(request).await {
+            Ok(response) => return Some((response, sender)),
+            // It has failed meanwhile, and nothing was sent.
+            Err(mut error) => request = error.take_message()?,
+        }
+    }
+    let io = TokioIo::new(relay.connect(owner.clone())?);
+    let (mut sender, connection) = client::conn::http1::handshake(io).await.ok()?;
+    tokio::spawn(connection.with_upgrades());
+    let response = sender.send_request(request).await.ok()?;
+    Some((response, sender))
 }
 
 /// Answers what another server passes on, until it or this server closes.
