@@ -151,5 +151,8 @@ function strayTraffic({ way }, { requests, sockets }) {
 export const runtimes = { node, python, chromium };
 
 export async function closeRuntimes() {
-  await (await browser)?.close();
+  const opened = browser;
+  // Another suite launches its own.
+  browser = undefined;
+  await (await opened)?.close();
 }
