@@ -465,7 +465,8 @@ impl Builder {
     }
 
     /// A function that is told what is lost. It is called by whoever publishes, or by the task of
-    /// the connection, and must not block.
+    /// the connection, and must not block. It may be called while something is locked: it must not call the
+    /// server.
     #[must_use]
     pub fn on_lost(mut self, hook: impl Fn(&Lost) + Send + Sync + 'static) -> Self {
         self.on_lost = Some(Box::new(hook));

@@ -85,19 +85,10 @@ impl SessionStore for Sessions {
                     .arg(count);
                 redis.ask(&stream, command)
             };
-            // Both written before anything is read: what is dropped later was read already.
-            let (first, len) = (range("-", 1), redis.ask(&stream, xlen(&stream)));
             let mut found = StoredEvents {
                 until: place,
                 ..StoredEvents::default()
             };
-            let first = entries(first.await?).into_iter().next();
-            let first = first.and_then(|(id, _)| id.parse::<Place>().ok());
-            let len = len_of(len.await?);
-            let is_whole = len < max_len || first.is_some_and(|first| first <= place);
-            if !is_whole {
-                return Ok(None);
-            }
             loop {
                 let next = found.until.next().to_string();
                 let page = entries(range(&next, PAGE).await?);
@@ -112,6 +103,15 @@ impl SessionStore for Sessions {
                 if is_last {
                     break;
                 }
+            }
+            // Asked when all is read: what was dropped before is missed, what is dropped later is not.
+            let (first, len) = (range("-", 1), redis.ask(&stream, xlen(&stream)));
+            let first = entries(first.await?).into_iter().next();
+            let first = first.and_then(|(id, _)| id.parse::<Place>().ok());
+            let len = len_of(len.await?);
+            let is_whole = len < max_len || first.is_some_and(|first| first <= place);
+            if !is_whole {
+                return Ok(None);
             }
             reader.reach(&stream, found.until).await;
             Ok(Some(found))
@@ -165,7 +165,12 @@ fn encode(session: &StoredSession) -> Result<String, socketio_proto::EncodeError
     push(&mut json, &session.rooms);
     json.push_str(",\"data\":");
     json.push_str(session.data.as_ref().map_or("{}", |it| it.get()));
-    for (name, value) in [("server", &session.server), ("since", &session.since)] {
+    let until = session.until.map(|it| it.to_string().into());
+    for (name, value) in [
+        ("server", &session.server),
+        ("since", &session.since),
+        ("until", &until),
+    ] {
         if let Some(value) = value {
             json.push_str(&format!(",\"{name}\":"));
             push(&mut json, value);
@@ -187,6 +192,7 @@ fn decode(value: &[u8]) -> Result<StoredSession, WireError> {
         data: it.data,
         server: it.server,
         since: it.since,
+        until: it.until.and_then(|it| it.parse().ok()),
     })
 }
 
@@ -201,6 +207,8 @@ struct Session {
     server: Option<Box<str>>,
     #[serde(default)]
     since: Option<Box<str>>,
+    #[serde(default)]
+    until: Option<Box<str>>,
 }
 
 /// Gives a key and deletes it. Redis has a command for that since 6.2 only.
@@ -224,6 +232,7 @@ mod tests {
             data: Some(RawValue::from_string("{\"a\":[1,null]}".into()).unwrap()),
             server: None,
             since: None,
+            until: None,
         };
         let official = "hKNzaWShc6NwaWShcKVyb29tc5Khc6Ryb29tpGRhdGGBoWGSAcA=";
         assert_eq!(encode(&session).unwrap(), official);

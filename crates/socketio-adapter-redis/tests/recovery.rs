@@ -483,3 +483,58 @@ async fn nothing_is_lost_or_doubled_whatever_happens_at_the_same_time() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_has_changed_elsewhere_is_not_forgotten() {
+    let server = Server::start();
+    let nodes: [Node; 2] = nodes(&server).await;
+    let [one, two] = &nodes;
+    let mut client = Client::connect(one).await;
+    client.join("admin").await;
+    let id = client.sid.clone();
+    // To the second, which says nothing to it, and back.
+    let client = client.move_to(one, two).await;
+    assert!(client.recovered);
+    let socket = two.io.of("/").socket(&id).unwrap();
+    socket.leave("admin");
+    socket.join("other");
+    let client = client.lose(two).await;
+    two.io.to("other").emit("missed", &1).unwrap();
+    two.io.to("admin").emit("missed", &"not for it").unwrap();
+    settle(&nodes).await;
+    let mut client = Client::with(one, Some(client)).await;
+    assert!(client.recovered);
+    let rooms = one.io.of("/").socket(&id).unwrap().rooms();
+    assert!(rooms.iter().any(|it| **it == *"other") && !rooms.iter().any(|it| **it == *"admin"));
+    one.io.emit("end", &()).unwrap();
+    assert_eq!(
+        client.until("end").await,
+        [json!(["missed", 1]), json!(["end"])]
+    );
+}
+
+#[tokio::test]
+async fn nothing_comes_from_before_the_session() {
+    let server = Server::start();
+    let nodes: [Node; 2] = nodes(&server).await;
+    let [one, two] = &nodes;
+    let mut early = Client::connect(one).await;
+    early.join("room").await;
+    one.io.to("room").emit("early", &()).unwrap();
+    early.until("early").await;
+    settle(&nodes).await;
+    let mut late = Client::connect(one).await;
+    late.join("room").await;
+    // An offset of its server, made up or of an earlier session.
+    let prefix = late.offset.as_deref().unwrap().split('.').next().unwrap();
+    for offset in [format!("{prefix}.0.0-0"), early.offset.clone().unwrap()] {
+        let mut late = Client::connect(one).await;
+        late.join("room").await;
+        late.offset = Some(offset);
+        let mut late = late.move_to(one, two).await;
+        assert!(late.recovered);
+        two.io.emit("end", &()).unwrap();
+        let events = late.until("end").await;
+        assert!(events.iter().all(|it| it[0] != "early"), "{events:?}");
+    }
+}

@@ -71,6 +71,8 @@ pub struct StoredSession {
     pub server: Option<Box<str>>,
     /// and the offset for a client that says none of this server.
     pub since: Option<Box<str>>,
+    /// and where what it was sent out of the store has ended, if it was.
+    pub until: Option<Place>,
 }
 
 /// What came behind a place.

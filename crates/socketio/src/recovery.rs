@@ -149,6 +149,8 @@ struct Saved {
     start: u64,
     /// The same as an offset, with a store.
     since: Option<Box<str>>,
+    /// What it got from the store when it came ended here.
+    until: Option<Place>,
     expires: Instant,
     bytes: usize,
 }
@@ -187,6 +189,7 @@ struct Redeemed {
     stays: Stays,
     start: u64,
     since: Option<Box<str>>,
+    until: Option<Place>,
 }
 
 /// What a socket has to remember to be recovered.
@@ -199,6 +202,8 @@ struct Inner {
     start: u64,
     /// The same as an offset, with a store.
     since: Option<Box<str>>,
+    /// What it got from the store when it came ended here.
+    until: Option<Place>,
     stays: Stays,
     recovered: bool,
     claim: Option<Claim>,
@@ -499,6 +504,7 @@ impl Recovery {
                 inner.pid = old_pid;
                 inner.start = redeemed.start;
                 inner.since = redeemed.since;
+                inner.until = redeemed.until;
                 inner.stays = redeemed.stays;
             }
             _ => {
@@ -601,6 +607,7 @@ impl Recovery {
             missed: self.missed(&saved, offset, &state.log, &state.account)?,
             start: saved.start,
             since: saved.since,
+            until: saved.until,
             stays: saved.stays,
         })
     }
@@ -705,6 +712,7 @@ impl Saved {
             data,
             start: inner.start,
             since: inner.since.clone(),
+            until: inner.until,
             expires: Instant::now() + options.max_disconnection_duration,
         }
     }
@@ -744,6 +752,7 @@ impl Recoverable {
             pid: Box::default(),
             start: 0,
             since: None,
+            until: None,
             stays: Stays::default(),
             recovered: claim.is_some(),
             claim,

@@ -126,7 +126,7 @@ impl Half {
         let waker = match event {
             RelayEvent::Data(data) => {
                 state.unread_bytes += data.len();
-                if state.unread_bytes > WINDOW {
+                if data.is_empty() || state.unread_bytes > WINDOW {
                     return Err(Broken);
                 }
                 state.unread.push_back(data);
@@ -243,8 +243,11 @@ impl AsyncWrite for RelayStream {
         if state.our_end {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         let n = buf.len().min(state.credit).min(LARGEST);
-        if n == 0 && !buf.is_empty() {
+        if n == 0 {
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }

@@ -41,6 +41,21 @@ impl<'a> Received<'a> {
         })
     }
 
+    fn text(&self) -> String {
+        match self.own {
+            Some((server, number)) => format!("{server}.{number}.{}", self.place),
+            None => self.place.to_string(),
+        }
+    }
+
+    /// Whether the other one knows as much of the same server.
+    fn number_is_up_to(&self, other: &Self) -> bool {
+        match (self.own, other.own) {
+            (Some((one, from)), Some((two, to))) => one != two || from <= to,
+            _ => true,
+        }
+    }
+
     fn is_of(&self, server: &str) -> bool {
         self.own.is_some_and(|(prefix, _)| prefix == server)
     }
@@ -75,6 +90,7 @@ impl Recovery {
             data: saved.data.clone(),
             server: Some(self.prefix.clone()),
             since: Some(since.clone()),
+            until: saved.until,
         };
         store.save(&session, self.budget.options.max_disconnection_duration);
     }
@@ -99,7 +115,15 @@ impl Recovery {
     ) -> Option<Recoverable> {
         let store = self.store.get()?.clone();
         let Credentials { pid, offset } = serde_json::from_str(&auth).ok()?;
+        let is_plain = |it: u8| it.is_ascii_alphanumeric() || it == b'-' || it == b'_';
+        if pid.len() > MAX_PID || !pid.bytes().all(is_plain) {
+            return None;
+        }
         let (mut claim, head) = self.begin(pid, offset)?;
+        if claim.saved.as_ref().is_some_and(|it| it.since.is_none()) {
+            // It came before the store was there, and is in no other place.
+            return self.claim_here(claim);
+        }
         match timeout(TIME, take(&*store, &claim.pid)).await {
             Ok(Ok(Some(record))) => claim.record = Some(Box::new(record)),
             Ok(Ok(None)) => {
@@ -112,26 +136,38 @@ impl Recovery {
                 // Whatever has come to the client somewhere else would show in its offset.
                 let said = claim.offset.as_deref();
                 let is_ours = |text| Received::read(text).is_some_and(|it| it.is_of(&self.prefix));
-                return said.is_none_or(is_ours).then(|| self.claim_here(claim))?;
+                // What it was sent when it came from there is not in the log.
+                let since = claim.saved.as_ref().and_then(|it| it.since.as_deref());
+                let is_known = said.is_none_or(is_ours) && since.is_none_or(is_ours);
+                return is_known.then(|| self.claim_here(claim))?;
             }
         }
         let record = claim.record.as_deref()?;
         let since = record.since.as_deref().and_then(Received::read);
+        let server = record.server.as_deref();
         // What a client says of another server than the last one, or of an earlier place, it has
         // received before it came to the last one.
-        let is_usable = |it: &Received<'_>| match it.own {
-            Some(_) => record
-                .server
-                .as_deref()
-                .is_some_and(|server| it.is_of(server)),
-            None => since.is_none_or(|since| since.place <= it.place),
+        let is_usable = |it: &Received<'_>| {
+            let is_later =
+                since.is_none_or(|since| since.place <= it.place && since.number_is_up_to(it));
+            is_later && (it.own.is_none() || server.is_some_and(|server| it.is_of(server)))
         };
-        let said = claim.offset.as_deref();
-        let said = said.filter(|text| Received::read(text).as_ref().is_some_and(is_usable));
-        let last = said.or(record.since.as_deref())?;
-        let received = Received::read(last)?;
-        if received.is_of(&self.prefix) && claim.saved.is_some() {
+        let said = claim.offset.as_deref().and_then(Received::read);
+        let mut received = said.filter(is_usable).or(since)?;
+        let is_here = |it: &Received<'_>| it.is_of(&self.prefix);
+        if server == Some(&*self.prefix)
+            && claim.saved.is_some()
+            && is_here(&received)
+            && since.as_ref().is_some_and(is_here)
+        {
             return self.claim_here(claim);
+        }
+        if received.own.is_some() {
+            // Whoever has received something of the last server has had all that came before it.
+            received.place = received.place.max(record.until.unwrap_or_default());
+        } else {
+            // A place says nothing of what stands behind it and had been received all the same.
+            received.own = since.and_then(|since| since.own);
         }
         let events = timeout(TIME, store.events_after(received.place)).await;
         let events = events.ok()?.ok()??;
@@ -145,7 +181,7 @@ impl Recovery {
             own: HashSet::new(),
             until: events.until,
             head,
-            since: last.into(),
+            since: received.text().into(),
             stays,
         };
         let is_in = |room: &Room| record.rooms.contains(room) || *room == sid;
@@ -237,6 +273,7 @@ impl Recovery {
             missed,
             start: state.log.head(),
             since: Some(since),
+            until: Some(until),
             stays,
         })
     }
@@ -254,6 +291,9 @@ async fn take(store: &dyn SessionStore, pid: &str) -> Result<Option<StoredSessio
         pause *= 2;
     }
 }
+
+/// Characters in the id of a session.
+const MAX_PID: usize = 64;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_millis(160);
