@@ -433,14 +433,7 @@ impl Recovery {
     /// Takes what is kept of the socket that a client wants to have again.
     pub(crate) fn claim(self: &Arc<Self>, auth: &str) -> Option<Recoverable> {
         let Credentials { pid, offset } = serde_json::from_str(auth).ok()?;
-        let mut state = self.state();
-        if let Some(Entry::Live(socket)) = state.sessions.get(&pid) {
-            // The client knows earlier than we do that its connection is gone.
-            let socket = socket.upgrade();
-            drop(state);
-            socket?.take_over();
-            state = self.state();
-        }
+        let mut state = self.without_connection(&pid)?;
         let State {
             log,
             sessions,
@@ -460,6 +453,19 @@ impl Recovery {
             record: None,
             foreign: None,
         }))
+    }
+
+    /// The state, in which the session is not connected any more, if it was: its client knows earlier
+    /// than we do that its connection is gone.
+    fn without_connection(&self, pid: &str) -> Option<MutexGuard<'_, State>> {
+        let state = self.state();
+        let Some(Entry::Live(socket)) = state.sessions.get(pid) else {
+            return Some(state);
+        };
+        let socket = socket.upgrade();
+        drop(state);
+        socket?.take_over();
+        Some(self.state())
     }
 
     /// A client that was here before this packet knows of no offsets.

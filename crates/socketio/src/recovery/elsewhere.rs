@@ -210,14 +210,7 @@ impl Recovery {
 
     /// Takes what this server has itself, and keeps events from now on, whether it has or not.
     fn begin(self: &Arc<Self>, pid: Box<str>, offset: Option<Box<str>>) -> Option<(Claim, u64)> {
-        let mut state = self.state();
-        if let Some(Entry::Live(socket)) = state.sessions.get(&pid) {
-            // The client knows earlier than we do that its connection is gone.
-            let socket = socket.upgrade();
-            drop(state);
-            socket?.take_over();
-            state = self.state();
-        }
+        let mut state = self.without_connection(&pid)?;
         let saved = match state.sessions.get_mut(&pid) {
             Some(entry) => Some(entry.claim()?),
             None => {
