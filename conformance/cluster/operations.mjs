@@ -83,6 +83,9 @@ const remote = (more) => async ({ tell, clients, id }) => {
   return [outcome(result), await clients.happened()];
 };
 
+/** Namespaces have channels of their own, and between channels there is no order. */
+const byNamespace = (all) => all.map((notes) => notes.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+
 /** What all servers have noted. */
 const notes = async (servers) => {
   await sleep(100);
@@ -194,7 +197,7 @@ export const operations = {
   "emit to servers": async ({ tell, servers }) => {
     await tell({ do: "server emit", event: "note", args: [1, "é", { a: [null] }] });
     await tell({ do: "server emit", nsp: "/other", event: "note", args: ["other"] });
-    return notes(servers);
+    return byNamespace(await notes(servers));
   },
   "ask servers": askServers("sum", 1, 2),
   "ask servers for any values": askServers("echo", VALUES),

@@ -341,6 +341,19 @@ async fn a_server_that_closes_lets_go_of_what_belongs_to_others() {
 }
 
 #[tokio::test]
+async fn a_server_that_has_closed_passes_nothing_on() {
+    let Cluster {
+        owner, front, bus, ..
+    } = cluster().await;
+    let session = owner.open().await;
+    front.server.close(TIME_LIMIT).await;
+    let before = bus.sent();
+    assert!(post(&front, session.sid(), "4x").await.status >= 400);
+    assert_eq!(bus.sent(), before);
+    assert_eq!(post(&owner, session.sid(), "4x").await.text(), "ok");
+}
+
+#[tokio::test]
 async fn foreign_bytes_are_ignored() {
     let Cluster {
         bus, owner, front, ..

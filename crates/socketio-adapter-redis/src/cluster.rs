@@ -16,8 +16,9 @@ use tokio::{
 };
 
 use crate::{
+    lost::LostReason,
     queue::{Item, Publication, Queue},
-    redis::{Common, Link, LostReason, away},
+    redis::{Common, Link, away},
     routes::{Receiver, Topic},
 };
 
@@ -461,7 +462,11 @@ impl Publication {
             } => Place::Slot(slot(channel)),
             Publication::Publish { .. } => Place::Home,
             Publication::Append { stream, .. } => Place::Slot(slot(stream)),
-            Publication::Keep { key, .. } => Place::Slot(slot(key)),
+            Publication::Keep {
+                behind: Some(stream),
+                ..
+            } => Place::Slot(slot(stream)),
+            Publication::Keep { key, .. } | Publication::Forget { key } => Place::Slot(slot(key)),
         }
     }
 }

@@ -38,6 +38,7 @@ mod emitter;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod lost;
 mod peer;
 mod pubsub;
 mod queue;
@@ -51,8 +52,9 @@ mod wire;
 
 pub use self::{
     emitter::Emitter,
+    lost::{Lost, LostReason},
     pubsub::PubSubAdapter,
-    redis::{Builder, ConnectError, Lost, LostReason, Redis, Stats},
+    redis::{Builder, ConnectError, Redis, Stats},
     relay::RedisRelay,
     sharded::{ShardedAdapter, SubscriptionMode},
     streams::{StreamsAdapter, StreamsBuilder},

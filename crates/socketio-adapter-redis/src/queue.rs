@@ -45,7 +45,11 @@ pub(crate) enum Publication {
         key: String,
         value: String,
         time: u64,
+        /// First what is for this stream has to be written, at another node.
+        behind: Option<Arc<str>>,
     },
+    /// Not to be kept any more.
+    Forget { key: String },
 }
 
 impl Publication {
@@ -59,6 +63,7 @@ impl Publication {
                 stream.len() + fields.sum::<usize>()
             }
             Publication::Keep { key, value, .. } => key.len() + value.len(),
+            Publication::Forget { key } => key.len(),
         }
     }
 
@@ -84,10 +89,39 @@ impl Publication {
                     command.arg(*name).arg(value);
                 }
             }
-            Publication::Keep { key, value, time } => {
+            Publication::Keep {
+                behind: Some(_), ..
+            } => {
+                commands.cmd("PING");
+            }
+            Publication::Keep {
+                key, value, time, ..
+            } => {
                 commands.cmd("SET").arg(key).arg(value).arg("PX").arg(*time);
             }
+            Publication::Forget { key } => {
+                commands.cmd("DEL").arg(key);
+            }
         }
+    }
+
+    /// Whether something at another node has to be written first.
+    pub(crate) fn is_behind(&self) -> bool {
+        matches!(
+            self,
+            Publication::Keep {
+                behind: Some(_),
+                ..
+            }
+        )
+    }
+
+    /// The same when that has been written.
+    pub(crate) fn not_behind(mut self) -> Self {
+        if let Publication::Keep { behind, .. } = &mut self {
+            *behind = None;
+        }
+        self
     }
 }
 

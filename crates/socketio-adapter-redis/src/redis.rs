@@ -24,6 +24,7 @@ use tokio::{
 
 use crate::{
     cluster::{Cluster, Place},
+    lost::{Hook, Lost, LostReason, Teller},
     queue::{Item, Publication, Queue},
     routes::{Change, Receiver, Routes, Topic},
 };
@@ -85,34 +86,6 @@ pub struct Builder {
     on_lost: Option<Hook>,
 }
 
-type Hook = Box<dyn Fn(&Lost) + Send + Sync>;
-
-/// What did not reach the other servers, or perhaps did not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Lost {
-    /// So many messages,
-    pub messages: u64,
-    /// with so many bytes,
-    pub bytes: u64,
-    /// because of this.
-    pub reason: LostReason,
-}
-
-/// Why messages are lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LostReason {
-    /// Redis is away or slow, and [so many bytes](Builder::max_queued) wait already.
-    QueueFull,
-    /// The connection was lost before Redis had answered. They may have arrived.
-    Unconfirmed,
-    /// Redis answered with an error.
-    Refused,
-    /// It cannot be written, because it is too long or the connection has been closed.
-    Unsendable,
-}
-
 /// What has happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -147,9 +120,9 @@ pub enum ConnectError {
 pub(crate) struct Common {
     pub(crate) runtime: Handle,
     counters: Counters,
-    on_lost: Option<Hook>,
+    teller: Option<Arc<Teller>>,
     dead_after: Duration,
-    /// A connection has been made or lost.
+    /// A connection has been made or lost, or Redis has refused a message.
     changed: watch::Sender<()>,
 }
 
@@ -173,6 +146,8 @@ struct Counters {
     lost: AtomicU64,
     received: AtomicU64,
     refused: AtomicU64,
+    /// Messages that Redis has answered with an error.
+    refusals: AtomicU64,
 }
 
 impl Redis {
@@ -258,6 +233,17 @@ impl Redis {
     /// Waits until what has been published so far is written, but no longer than a second, and not
     /// at all while Redis is away.
     pub async fn flush(&self) {
+        let _ = timeout(LONGEST_FLUSH, async {
+            self.written().await;
+            if self.is_cluster() {
+                // What had to wait for something at another node.
+                self.written().await;
+            }
+        })
+        .await;
+    }
+
+    async fn written(&self) {
         let links = match self.way() {
             Way::One(link) => vec![link.clone()],
             Way::Cluster(cluster) => cluster.links(),
@@ -269,17 +255,19 @@ impl Redis {
                 barriers.push(wait);
             }
         }
-        let all = async {
-            for wait in barriers {
-                let _ = wait.await;
-            }
-        };
-        let _ = timeout(LONGEST_FLUSH, all).await;
+        for wait in barriers {
+            let _ = wait.await;
+        }
     }
 
-    /// Tells of each time that it, or a node of it, goes and comes.
+    /// Tells of each time that it, or a node of it, goes and comes, or refuses a message.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.common().changed.subscribe()
+    }
+
+    /// How many messages Redis has answered with an error.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.common().counters.refusals.load(Ordering::Relaxed)
     }
 
     pub(crate) fn subscribe(&self, topic: Topic, receiver: Arc<dyn Receiver>) {
@@ -303,12 +291,21 @@ impl Redis {
     }
 
     pub(crate) fn publish(&self, publication: Publication) {
+        self.offer(publication);
+    }
+
+    /// Publishes, and returns whether there was room for it.
+    pub(crate) fn offer(&self, publication: Publication) -> bool {
         let pushed = match self.way() {
             Way::One(link) => link.queue.push(Item::Publish(publication)),
             Way::Cluster(cluster) => cluster.push(publication),
         };
-        if let Err(Item::Publish(it)) = pushed {
-            self.common().lost(1, it.len(), LostReason::QueueFull);
+        match pushed {
+            Ok(()) => true,
+            Err(item) => {
+                self.common().lost_items(&[item], LostReason::QueueFull);
+                false
+            }
         }
     }
 
@@ -464,9 +461,8 @@ impl Builder {
         self
     }
 
-    /// A function that is told what is lost. It is called by whoever publishes, or by the task of
-    /// the connection, and must not block. It may be called while something is locked: it must not call the
-    /// server.
+    /// A function that is told what is lost. It is called in a task of its own and may do whatever
+    /// a task may do; what is lost meanwhile for the same reason it is told as one.
     #[must_use]
     pub fn on_lost(mut self, hook: impl Fn(&Lost) + Send + Sync + 'static) -> Self {
         self.on_lost = Some(Box::new(hook));
@@ -492,10 +488,15 @@ impl Builder {
         let Some(first) = infos.first().cloned() else {
             return Err(ConnectError::Url(away()));
         };
+        let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let teller = self.on_lost.map(Teller::new);
+        if let Some(teller) = &teller {
+            runtime.spawn(teller.clone().run());
+        }
         let common = Arc::new(Common {
-            runtime: Handle::try_current().map_err(|_| ConnectError::NoRuntime)?,
+            runtime,
             counters: Counters::default(),
-            on_lost: self.on_lost,
+            teller,
             dead_after: self.dead_after,
             changed: watch::Sender::new(()),
         });
@@ -536,21 +537,6 @@ impl fmt::Debug for Builder {
             .field("max_queued", &self.max_queued)
             .field("dead_after", &self.dead_after)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = match self.reason {
-            LostReason::QueueFull => "the queue is full",
-            LostReason::Unconfirmed => "the connection was lost",
-            LostReason::Refused => "Redis refused it",
-            LostReason::Unsendable => "it cannot be written",
-        };
-        let Lost {
-            messages, bytes, ..
-        } = self;
-        write!(f, "{messages} messages with {bytes} bytes: {reason}")
     }
 }
 
@@ -607,12 +593,26 @@ impl Common {
             ?reason,
             "messages for other servers are lost"
         );
-        if let Some(hook) = &self.on_lost {
-            hook(&Lost {
+        if let Some(teller) = &self.teller {
+            teller.add(Lost {
                 messages,
                 bytes,
                 reason,
             });
+        }
+        if reason == LostReason::Refused {
+            self.counters
+                .refusals
+                .fetch_add(messages, Ordering::Relaxed);
+            self.changed();
+        }
+    }
+}
+
+impl Drop for Common {
+    fn drop(&mut self) {
+        if let Some(teller) = &self.teller {
+            teller.close();
         }
     }
 }
@@ -856,6 +856,12 @@ impl Link {
                     waiting.entry(self.place_of(&it)).or_default().push(it);
                     later = Some(error);
                 }
+                (Question::Publish(it), _) if it.is_behind() => {
+                    match waiting.get_mut(&self.place_of(&it)) {
+                        Some(waiting) => waiting.push(it),
+                        None => self.pass_on(it.not_behind()),
+                    }
+                }
                 (Question::Publish(it), answer) => {
                     // Behind what has been taken now, they would come in another order.
                     let place = self.place_of(&it);
@@ -888,6 +894,17 @@ impl Link {
         match self.cluster {
             Some(_) => publication.place(),
             None => Place::Home,
+        }
+    }
+
+    /// What it was behind is written; it belongs to another node.
+    fn pass_on(&self, publication: Publication) {
+        let pushed = match self.cluster() {
+            Some(cluster) => cluster.push(publication),
+            None => self.queue.push(Item::Publish(publication)),
+        };
+        if let Err(item) = pushed {
+            self.common.lost_items(&[item], LostReason::QueueFull);
         }
     }
 

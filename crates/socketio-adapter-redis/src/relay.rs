@@ -98,15 +98,12 @@ impl RelayBus for RedisRelay {
 
     fn send(&self, node: &str, message: Bytes) -> bool {
         // What would wait for Redis to come back would come too late.
-        let connected = self.redis.is_connected();
-        if connected {
-            self.redis.publish(Publication::Publish {
+        self.redis.is_connected()
+            && self.redis.offer(Publication::Publish {
                 channel: self.channel(node),
                 sharded: false,
                 payload: message.into(),
-            });
-        }
-        connected
+            })
     }
 }
 
@@ -133,11 +130,12 @@ impl Receiver for Line {
     }
 }
 
-/// Says when a connection has been lost or made anew, and messages may be lost with it.
+/// Says when a connection has been lost or made anew, and messages may be lost with it, or when
+/// Redis has refused one.
 async fn watch(redis: Redis, mut changes: watch::Receiver<()>, inbox: Arc<dyn RelayInbox>) {
     let state = || {
         let stats = redis.stats();
-        (stats.connected, stats.connections)
+        (stats.connected, stats.connections, redis.refusals())
     };
     let mut before = state();
     while changes.changed().await.is_ok() {

@@ -9,7 +9,7 @@ use redis::{Cmd, RedisResult, Value};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketio_adapter::{
-    BoxError, BoxFuture, Event, Message, Options, Place, SessionStore, StoredEvents, StoredSession,
+    BoxError, BoxFuture, Event, Message, Options, Place, SessionStore, StoredSession,
 };
 use socketio_proto::msgpack;
 
@@ -43,69 +43,91 @@ impl SessionStore for Sessions {
 
     fn save(&self, session: &StoredSession, keep: Duration) {
         match encode(session) {
-            Ok(value) => self.redis.publish(Publication::Keep {
-                key: format!("{}{}", self.prefix, session.pid),
-                value,
-                time: u64::try_from(keep.as_millis()).unwrap_or(u64::MAX).max(1),
-            }),
+            Ok(value) => {
+                // Nobody shall find the session, and not the events that came before its end.
+                let behind = self.redis.is_cluster().then(|| self.stream.clone());
+                self.redis.publish(Publication::Keep {
+                    key: self.key(&session.pid),
+                    value,
+                    time: u64::try_from(keep.as_millis()).unwrap_or(u64::MAX).max(1),
+                    behind,
+                });
+            }
             Err(error) => self.redis.unsendable(&error),
         }
     }
 
-    fn take(&self, pid: &str) -> BoxFuture<'static, Result<Option<StoredSession>, BoxError>> {
-        let key = format!("{}{pid}", self.prefix);
+    fn forget(&self, pid: &str) {
+        let key = self.key(pid);
+        self.redis.publish(Publication::Forget { key });
+    }
+
+    fn take(
+        &self,
+        pid: &str,
+    ) -> BoxFuture<'static, Result<Option<(StoredSession, Duration)>, BoxError>> {
+        let key = self.key(pid);
         let mut command = redis::cmd("EVAL");
         command.arg(TAKE).arg(1).arg(&key);
         let (answer, redis) = (self.redis.ask(&key, command), self.redis.clone());
         Box::pin(async move {
-            let Value::BulkString(value) = answer.await? else {
+            let (value, time): (Option<Vec<u8>>, i64) =
+                redis::from_redis_value(answer.await?).map_err(redis::RedisError::from)?;
+            let Some(value) = value else {
                 return Ok(None);
             };
+            // Without an end if somebody else has set none.
+            let time = u64::try_from(time).map_or(Duration::MAX, Duration::from_millis);
             let session = decode(&value);
             let session = session.inspect_err(|error| redis.refuse(b"a session", error));
-            Ok(session.ok())
+            Ok(session.ok().map(|session| (session, time)))
         })
     }
 
-    fn events_after(
-        &self,
+    fn events_after<'a>(
+        &'a self,
         place: Place,
-    ) -> BoxFuture<'static, Result<Option<StoredEvents>, BoxError>> {
-        let (redis, stream) = (self.redis.clone(), self.stream.clone());
-        let (reader, namespace) = (self.reader.clone(), self.namespace.clone());
+        show: &'a mut (dyn FnMut(Event, Options) + Send),
+    ) -> BoxFuture<'a, Result<Option<Place>, BoxError>> {
+        let Self {
+            redis,
+            reader,
+            stream,
+            namespace,
+            ..
+        } = self;
         let max_len = self.max_len;
         Box::pin(async move {
             let range = |from: &str, count: usize| {
                 let mut command = redis::cmd("XRANGE");
                 command
-                    .arg(&*stream)
+                    .arg(&**stream)
                     .arg(from)
                     .arg("+")
                     .arg("COUNT")
                     .arg(count);
-                redis.ask(&stream, command)
+                redis.ask(stream, command)
             };
-            let mut found = StoredEvents {
-                until: place,
-                ..StoredEvents::default()
-            };
+            let mut until = place;
             loop {
-                let next = found.until.next().to_string();
+                let next = until.next().to_string();
                 let page = entries(range(&next, PAGE).await?);
                 let is_last = page.len() < PAGE;
                 for (id, fields) in page {
                     let Ok(place) = id.parse() else {
                         continue;
                     };
-                    found.until = place;
-                    found.events.extend(event_of(&namespace, place, &fields));
+                    until = place;
+                    if let Some((event, options)) = event_of(namespace, place, &fields) {
+                        show(event, options);
+                    }
                 }
                 if is_last {
                     break;
                 }
             }
             // Asked when all is read: what was dropped before is missed, what is dropped later is not.
-            let (first, len) = (range("-", 1), redis.ask(&stream, xlen(&stream)));
+            let (first, len) = (range("-", 1), redis.ask(stream, xlen(stream)));
             let first = entries(first.await?).into_iter().next();
             let first = first.and_then(|(id, _)| id.parse::<Place>().ok());
             let len = len_of(len.await?);
@@ -113,9 +135,15 @@ impl SessionStore for Sessions {
             if !is_whole {
                 return Ok(None);
             }
-            reader.reach(&stream, found.until).await;
-            Ok(Some(found))
+            reader.reach(stream, until).await;
+            Ok(Some(until))
         })
+    }
+}
+
+impl Sessions {
+    fn key(&self, pid: &str) -> String {
+        format!("{}{pid}", self.prefix)
     }
 }
 
@@ -211,9 +239,11 @@ struct Session {
     until: Option<Box<str>>,
 }
 
-/// Gives a key and deletes it. Redis has a command for that since 6.2 only.
-const TAKE: &str =
-    "local value = redis.call('GET', KEYS[1]) redis.call('DEL', KEYS[1]) return value";
+/// Gives what a key has, and for how many milliseconds yet, and deletes it.
+const TAKE: &str = "\
+    local value, time = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]) \
+    redis.call('DEL', KEYS[1]) \
+    return {value, time}";
 
 /// How many entries are read at once.
 const PAGE: usize = 1000;

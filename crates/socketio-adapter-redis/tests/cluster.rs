@@ -5,12 +5,13 @@
 mod common;
 
 use std::{
-    sync::OnceLock,
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
 use common::unique;
 use socketio::{Socket, SocketIo, adapter::Adapter};
+use socketio_adapter::{Channel, Inbox, StoredSession};
 use socketio_adapter_redis::{
     Emitter, PubSubAdapter, Redis, ShardedAdapter, StreamsAdapter, StreamsBuilder, SubscriptionMode,
 };
@@ -121,6 +122,17 @@ async fn meet(servers: &[Server]) {
             sleep(Duration::from_millis(5)).await;
             assert!(begun.elapsed() < SOON, "no cluster");
         }
+    }
+}
+
+/// An adapter, and the channel that it has opened last.
+struct Spy<A>(A, Arc<Mutex<Option<Arc<dyn Channel>>>>);
+
+impl<A: Adapter> Adapter for Spy<A> {
+    fn open(&self, namespace: &str, inbox: Inbox) -> Arc<dyn Channel> {
+        let channel = self.0.open(namespace, inbox);
+        *self.1.lock().unwrap() = Some(channel.clone());
+        channel
     }
 }
 
@@ -332,4 +344,54 @@ async fn servers_start_and_serve_while_no_node_is_there() {
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert!(redis.stats().queued_bytes > 0 && !redis.stats().connected);
     assert!(Redis::cluster([]).connect().is_err());
+}
+
+/// Whoever finds the session reads the events next, from another node.
+#[tokio::test]
+async fn a_session_is_there_when_the_events_before_it_are() {
+    let mut cluster = RedisCluster::start(false);
+    let at = |node: usize, prefix: &str| {
+        let names = std::iter::repeat_with(|| format!("{prefix}{}", unique()));
+        names
+            .into_iter()
+            .find(|it| cluster.owner(it) == node)
+            .unwrap()
+    };
+    let (stream, key) = (at(0, ""), at(1, "sessions:"));
+    let redis = connect(&cluster, 1);
+    let channel = Arc::default();
+    let adapter = StreamsAdapter::builder()
+        .stream_name(&stream)
+        .session_key_prefix("sessions:")
+        .build(redis.clone());
+    let server = server(redis.clone(), Spy(adapter, Arc::clone(&channel))).await;
+    meet(std::slice::from_ref(&server)).await;
+    let session = StoredSession {
+        pid: key["sessions:".len()..].into(),
+        sid: "sid".into(),
+        rooms: Vec::new(),
+        data: None,
+        server: None,
+        since: None,
+        until: None,
+    };
+    let store = channel.lock().unwrap().as_ref().unwrap().store().unwrap();
+    let nodes = cluster.nodes();
+    let is_there = || nodes[1].command(&["exists", &key]).trim() == "1";
+    nodes[0].pause();
+    server.io.emit("event", &()).unwrap();
+    store.save(&session, Duration::from_secs(60));
+    sleep(Duration::from_millis(300)).await;
+    assert!(!is_there());
+    nodes[0].resume();
+    let begun = Instant::now();
+    while !is_there() {
+        sleep(Duration::from_millis(5)).await;
+        assert!(begun.elapsed() < SOON);
+    }
+    // What is still on its way when the server ends comes, too.
+    store.forget(&session.pid);
+    store.save(&session, Duration::from_secs(60));
+    redis.flush().await;
+    assert!(is_there());
 }

@@ -6,15 +6,18 @@
 mod common;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
 use common::{Server, connect, shared, unique};
-use socketio::{Socket, SocketIo, adapter::Adapter};
+use socketio::{ConnectionStateRecovery, Socket, SocketIo, adapter::Adapter};
 use socketio_adapter_redis::{LostReason, PubSubAdapter, Redis, StreamsAdapter};
 use socketio_test::{Incoming, TestClient};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 /// A server with this connection.
 fn server(redis: &Redis, key: &str) -> SocketIo {
@@ -337,6 +340,18 @@ async fn what_waits_is_bounded_and_what_is_lost_is_told() {
     let stats = connection.stats();
     assert!(stats.queued_bytes <= 10_000, "{stats:?}");
     assert!((100..200).contains(&stats.lost), "{stats:?}");
+    let sum = || {
+        told.lock()
+            .unwrap()
+            .iter()
+            .map(|it| it.messages)
+            .sum::<u64>()
+    };
+    let begun = Instant::now();
+    while sum() < stats.lost {
+        sleep(Duration::from_millis(5)).await;
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
     let told = told.lock().unwrap();
     assert_eq!(told.iter().map(|it| it.messages).sum::<u64>(), stats.lost);
     assert!(told.iter().all(|it| it.reason == LostReason::QueueFull));
@@ -422,4 +437,43 @@ async fn next_of(client: &mut TestClient, name: &str) -> u64 {
         }
     };
     timeout(Duration::from_secs(5), next).await.unwrap()
+}
+
+/// Whoever publishes may hold locks. A deadlock would hold this thread, so another one is asked.
+#[test]
+fn whoever_is_told_of_losses_may_do_anything() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let server: Arc<OnceLock<SocketIo>> = Arc::default();
+            let (hook, told) = (server.clone(), Arc::new(Notify::new()));
+            let notify = told.clone();
+            let connection = Redis::builder("redis://127.0.0.1:1/")
+                .max_queued(1_000)
+                .on_lost(move |_| {
+                    let io = hook.get().unwrap();
+                    io.emit("lost", &()).unwrap();
+                    io.to("room").sockets_join("another");
+                    notify.notify_one();
+                    panic!("a hook that panics");
+                })
+                .connect()
+                .unwrap();
+            let io = SocketIo::builder()
+                .adapter(StreamsAdapter::builder().build(connection))
+                .connection_state_recovery(ConnectionStateRecovery::new())
+                .build();
+            server.set(io.clone()).ok().unwrap();
+            let client = TestClient::connect(&io).await;
+            for _ in 0..3 {
+                // The first losses fill the queue, and those of the hook are losses, too.
+                io.emit("event", &"x".repeat(2_000)).unwrap();
+                told.notified().await;
+            }
+            drop(client);
+        });
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(20)).unwrap();
 }

@@ -18,7 +18,11 @@ use serde_json::{Value, json};
 use socketio::{ConnectionStateRecovery, Socket, SocketIo, handler::Data};
 use socketio_adapter_redis::{Redis, StreamsAdapter};
 use testkit::Ws;
-use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+    time::sleep,
+};
 
 /// A server on a port of its own.
 struct Node {
@@ -29,6 +33,10 @@ struct Node {
 }
 
 async fn node(server: &Server, stream: &str) -> Node {
+    node_with(server, stream, ConnectionStateRecovery::new()).await
+}
+
+async fn node_with(server: &Server, stream: &str, recovery: ConnectionStateRecovery) -> Node {
     let redis = connect(server);
     redis.connected().await;
     let adapter = StreamsAdapter::builder()
@@ -38,7 +46,7 @@ async fn node(server: &Server, stream: &str) -> Node {
         .build(redis.clone());
     let io = SocketIo::builder()
         .adapter(adapter)
-        .connection_state_recovery(ConnectionStateRecovery::new())
+        .connection_state_recovery(recovery)
         .build();
     io.on("join", async |socket: Socket, Data(room): Data<String>| {
         socket.join(room);
@@ -71,14 +79,18 @@ async fn nodes<const N: usize>(server: &Server) -> [Node; N] {
     for _ in 0..N {
         nodes.push(node(server, &stream).await);
     }
+    know_each_other(&nodes).await;
+    nodes.try_into().ok().unwrap()
+}
+
+async fn know_each_other(nodes: &[Node]) {
     let begun = Instant::now();
-    for node in &nodes {
-        while node.io.of("/").server_count().await.ok() != Some(N) {
+    for node in nodes {
+        while node.io.of("/").server_count().await.ok() != Some(nodes.len()) {
             sleep(Duration::from_millis(5)).await;
             assert!(begun.elapsed() < Duration::from_secs(20), "no cluster");
         }
     }
-    nodes.try_into().ok().unwrap()
 }
 
 /// A client that remembers what the official one does.
@@ -98,31 +110,37 @@ impl Client {
     }
 
     async fn with(at: &Node, before: Option<Client>) -> Self {
-        let mut ws = Ws::connect(at.addr, "/socket.io/?EIO=4&transport=websocket").await;
-        assert!(ws.recv_text().await.starts_with('0'));
-        let (mut auth, mut events, mut offset) = (json!({}), Vec::new(), None);
-        let mut old = None;
-        if let Some(before) = before {
-            auth = json!({ "pid": before.pid });
-            if let Some(offset) = &before.offset {
-                auth["offset"] = offset.as_str().into();
-            }
-            (events, offset, old) = (before.events, before.offset, Some(before.pid));
-        }
-        ws.text(&format!("40{auth}")).await;
-        let mut client = Self {
-            ws,
-            sid: String::new(),
-            pid: String::new(),
-            offset,
-            recovered: false,
-            events,
-        };
+        let old = before.as_ref().map(|it| it.pid.clone());
+        let mut client = Self::arrive(at, before).await;
         while client.sid.is_empty() {
             client.packet().await;
         }
         client.recovered = old.is_some_and(|old| old == client.pid);
         client
+    }
+
+    /// Says who it was, and has no answer yet.
+    async fn arrive(at: &Node, before: Option<Client>) -> Self {
+        let mut ws = Ws::connect(at.addr, "/socket.io/?EIO=4&transport=websocket").await;
+        assert!(ws.recv_text().await.starts_with('0'));
+        let (mut auth, mut events, mut offset) = (json!({}), Vec::new(), None);
+        let mut pid = String::new();
+        if let Some(before) = before {
+            auth = json!({ "pid": before.pid });
+            if let Some(offset) = &before.offset {
+                auth["offset"] = offset.as_str().into();
+            }
+            (events, offset, pid) = (before.events, before.offset, before.pid);
+        }
+        ws.text(&format!("40{auth}")).await;
+        Self {
+            ws,
+            sid: String::new(),
+            pid,
+            offset,
+            recovered: false,
+            events,
+        }
     }
 
     /// Loses its connection and comes back to another server, or the same.
@@ -514,4 +532,204 @@ async fn nothing_comes_from_before_the_session() {
         let events = late.until("end").await;
         assert!(events.iter().all(|it| it[0] != "early"), "{events:?}");
     }
+}
+
+/// The client is gone again before all that it has missed has come to it.
+#[tokio::test]
+async fn what_was_missed_and_came_in_part_goes_on_elsewhere() {
+    let server = Server::start();
+    let nodes: [Node; 2] = nodes(&server).await;
+    let [one, two] = &nodes;
+    for (knows_what_came, back_at) in [(true, one), (true, two), (false, one), (false, two)] {
+        let mut client = Client::connect(one).await;
+        client.join("room").await;
+        one.io.to("room").emit("first", &()).unwrap();
+        client.until("first").await;
+        let (sid, pid) = (client.sid.clone(), client.pid.clone());
+        let client = client.lose(one).await;
+        for number in 0..5 {
+            for (sender, node) in nodes.iter().enumerate() {
+                node.io.to("room").emit("n", &(sender, number)).unwrap();
+            }
+            settle(&nodes).await;
+        }
+        let offset = client.offset.clone();
+        let mut client = Client::arrive(two, Some(client)).await;
+        for _ in 0..4 {
+            client.packet().await;
+        }
+        assert_eq!(client.events.len(), 4);
+        if !knows_what_came {
+            // As the official client, which looks at events when it is connected.
+            (client.events, client.offset) = (Vec::new(), offset);
+        }
+        client.sid = sid;
+        let client = client.lose(two).await;
+        let mut client = Client::with(back_at, Some(client)).await;
+        assert_eq!((client.recovered, &client.pid), (true, &pid));
+        back_at.io.to("room").emit("end", &()).unwrap();
+        let events = client.until("end").await;
+        assert_eq!(events.len(), 11, "{knows_what_came} {events:?}");
+        for sender in 0..2 {
+            let of_sender = events.iter().filter(|it| it[0] == "n" && it[1] == sender);
+            let numbers: Vec<_> = of_sender.map(|it| it[2].as_u64().unwrap()).collect();
+            assert_eq!(numbers, [0, 1, 2, 3, 4]);
+        }
+        client.lose(back_at).await;
+    }
+}
+
+/// Each reads the stream; a server that has died leaves many.
+#[tokio::test]
+async fn many_come_at_once() {
+    let server = Server::start();
+    let nodes: Arc<[Node; 2]> = Arc::new(nodes(&server).await);
+    let [one, two] = &*nodes;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = Client::connect(one).await;
+        client.join("room").await;
+        clients.push(client);
+    }
+    one.io.close().await;
+    for number in 0..100 {
+        two.io.to("room").emit("n", &number).unwrap();
+    }
+    settle(&nodes[..]).await;
+    let mut come = JoinSet::new();
+    for client in clients {
+        let nodes = nodes.clone();
+        come.spawn(async move { Client::with(&nodes[1], Some(client)).await });
+    }
+    let clients = come.join_all().await;
+    two.io.to("room").emit("end", &()).unwrap();
+    for mut client in clients {
+        assert!(client.recovered);
+        let events = client.until("end").await;
+        assert!((0..100).eq(events[..100].iter().map(|it| it[1].as_u64().unwrap())));
+    }
+}
+
+/// What one client may have missed has a bound, and all together have it.
+#[tokio::test]
+async fn too_much_to_be_kept_begins_anew() {
+    let server = Server::start();
+    let stream = unique();
+    let recovery = ConnectionStateRecovery::new().max_bytes(100_000);
+    let one = node(&server, &stream).await;
+    let two = node_with(&server, &stream, recovery).await;
+    let nodes = [one, two];
+    know_each_other(&nodes).await;
+    let [one, two] = &nodes;
+    for (events, recovered) in [(10, true), (40, false), (10, true)] {
+        let mut client = Client::connect(one).await;
+        client.join("room").await;
+        let client = client.lose(one).await;
+        for number in 0..events {
+            let event = (number, "x".repeat(5_000));
+            one.io.to("room").emit("n", &event).unwrap();
+        }
+        settle(&nodes).await;
+        let client = Client::with(two, Some(client)).await;
+        assert_eq!(client.recovered, recovered);
+        assert_eq!(client.events.len(), if recovered { events } else { 0 });
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_may_try_again_as_long_as_before() {
+    let server = Server::start();
+    let stream = unique();
+    let keep = Duration::from_secs(20);
+    let recovery = ConnectionStateRecovery::new().max_disconnection_duration(keep);
+    let one = node_with(&server, &stream, recovery).await;
+    let two = node_with(&server, &stream, recovery.skip_middlewares(false)).await;
+    let refuses = Arc::new(AtomicBool::new(true));
+    let asked = refuses.clone();
+    two.io.middleware(move |_: Socket| {
+        let refuses = asked.load(Ordering::Relaxed);
+        async move {
+            match refuses {
+                true => Err(socketio::ConnectError::new("not now")),
+                false => Ok(()),
+            }
+        }
+    });
+    let nodes = [one, two];
+    know_each_other(&nodes).await;
+    let [one, two] = &nodes;
+    let mut client = Client::connect(one).await;
+    client.join("room").await;
+    let key = format!("{stream}:{}", client.pid);
+    let client = client.lose(one).await;
+    sleep(Duration::from_secs(1)).await;
+    let left = || {
+        server
+            .command(&["pttl", &key])
+            .trim()
+            .parse::<i64>()
+            .unwrap()
+    };
+    let before = left();
+    assert!((1..=19_000).contains(&before), "{before}");
+    let mut client = Client::arrive(two, Some(client)).await;
+    assert!(client.ws.recv_text().await.starts_with("44"));
+    while left() < 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(left() <= before, "{} after {before}", left());
+    refuses.store(false, Ordering::Relaxed);
+    let client = Client::with(two, Some(client)).await;
+    assert!(client.recovered);
+}
+
+/// Redis could not be asked, but still has it when it can.
+#[tokio::test]
+async fn who_is_back_without_redis_is_nowhere_else() {
+    let server = Server::start();
+    let nodes: [Node; 2] = nodes(&server).await;
+    let [one, two] = &nodes;
+    let mut client = Client::connect(one).await;
+    client.join("room").await;
+    let client = client.lose(one).await;
+    settle(&nodes).await;
+    let (pid, offset) = (client.pid.clone(), client.offset.clone());
+    server.command(&["acl", "setuser", "default", "-eval"]);
+    let client = Client::with(one, Some(client)).await;
+    assert!(client.recovered);
+    server.command(&["acl", "setuser", "default", "+eval"]);
+    settle(&nodes).await;
+    let mut thief = Client::connect(two).await;
+    (thief.pid, thief.offset) = (pid, offset);
+    assert!(!Client::with(two, Some(thief)).await.recovered);
+}
+
+/// Sends something itself each time that it is written, so others are always faster.
+struct Restless(SocketIo);
+
+impl serde::Serialize for Restless {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.emit("from inside", &()).unwrap();
+        serializer.serialize_str("restless")
+    }
+}
+
+/// A deadlock would hold this thread, so another one is asked.
+#[test]
+fn a_value_may_send_while_it_is_written() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let server = Server::start();
+            let node = node(&server, &unique()).await;
+            let mut client = Client::connect(&node).await;
+            client.join("room").await;
+            let value = Restless(node.io.clone());
+            node.io.to("room").emit("value", &value).unwrap();
+            assert_eq!(client.until("value").await.pop().unwrap()[1], "restless");
+        });
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(20)).unwrap();
 }

@@ -25,7 +25,10 @@ struct Node {
 }
 
 async fn node(server: &Server, key: &str) -> Node {
-    let redis = connect(server);
+    node_with(connect(server), key).await
+}
+
+async fn node_with(redis: Redis, key: &str) -> Node {
     redis.connected().await;
     let relay = RedisRelay::new(redis.clone()).key(key);
     let io = SocketIo::builder()
@@ -173,4 +176,43 @@ async fn a_server_that_goes_leaves_nothing_behind() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{}", channels());
     }
     assert_eq!(poll(&two, &sid).await.status, 400);
+}
+
+/// Nothing comes behind a message that would show the gap.
+#[tokio::test]
+async fn what_redis_refuses_is_not_waited_for() {
+    let server = Server::start();
+    let key = unique();
+    let (one, two) = (node(&server, &key).await, node(&server, &key).await);
+    let sid = client(&one).await;
+    echo(&two, &sid, "before").await;
+    let begun = Instant::now();
+    let refuse = async {
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(two.io.stats().relayed, 1);
+        server.command(&["acl", "setuser", "default", "-publish"]);
+        // Its answer is refused.
+        one.io.emit("event", &()).unwrap();
+    };
+    let (answer, ()) = tokio::join!(poll(&two, &sid), refuse);
+    assert_eq!(answer.status, 400);
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn what_has_no_room_in_the_queue_is_not_waited_for() {
+    let server = Server::start();
+    let key = unique();
+    let one = node(&server, &key).await;
+    let redis = Redis::builder(&server.url()).max_queued(1_500).connect();
+    let two = node_with(redis.unwrap(), &key).await;
+    let sid = client(&one).await;
+    echo(&two, &sid, "before").await;
+    let begun = Instant::now();
+    assert_eq!(post(&two, &sid, &"x".repeat(10_000)).await.status, 400);
+    assert!(begun.elapsed() < Duration::from_secs(1));
 }

@@ -42,4 +42,4 @@ pub use message::{
 };
 pub use registry::{Registry, RoomEvent};
 pub use selection::{Room, Selection};
-pub use store::{InvalidPlace, Place, SessionStore, StoredEvents, StoredSession};
+pub use store::{InvalidPlace, Place, SessionStore, StoredSession};

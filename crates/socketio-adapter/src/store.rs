@@ -43,17 +43,26 @@ pub trait SessionStore: Send + Sync {
     /// then.
     fn save(&self, session: &StoredSession, keep: Duration);
 
-    /// Takes a session: nobody else gets it. What this node has published and saved before is there
-    /// by then.
-    fn take(&self, pid: &str) -> BoxFuture<'static, Result<Option<StoredSession>, BoxError>>;
+    /// A session is not needed any more, and nobody must get it. Does not wait, and may fail in
+    /// silence.
+    fn forget(&self, pid: &str);
 
-    /// All events behind a place, those of this node too, in their order. `None` if some may not be
-    /// there any more. What other nodes have published of it has been given to the inbox when this
-    /// is done.
-    fn events_after(
+    /// Takes a session, and how long it would have been kept: nobody else gets it. What the node has
+    /// published that saved it is there by then.
+    fn take(
         &self,
+        pid: &str,
+    ) -> BoxFuture<'static, Result<Option<(StoredSession, Duration)>, BoxError>>;
+
+    /// Shows all events behind a place, those of this node too, in their order, but for those that
+    /// were for servers, asked for acknowledgements or were volatile. Gives the last place that it
+    /// has looked at, or `None` if something may not be there any more. What other nodes have
+    /// published up to it has been given to the inbox when this is done.
+    fn events_after<'a>(
+        &'a self,
         place: Place,
-    ) -> BoxFuture<'static, Result<Option<StoredEvents>, BoxError>>;
+        show: &'a mut (dyn FnMut(Event, Options) + Send),
+    ) -> BoxFuture<'a, Result<Option<Place>, BoxError>>;
 }
 
 /// A client that is gone for the time being.
@@ -73,15 +82,6 @@ pub struct StoredSession {
     pub since: Option<Box<str>>,
     /// and where what it was sent out of the store has ended, if it was.
     pub until: Option<Place>,
-}
-
-/// What came behind a place.
-#[derive(Clone, Debug, Default)]
-pub struct StoredEvents {
-    /// Events that were not for servers, nor asked for acknowledgements, nor volatile.
-    pub events: Vec<(Event, Options)>,
-    /// The last place that was looked at.
-    pub until: Place,
 }
 
 impl Place {

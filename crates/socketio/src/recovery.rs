@@ -27,7 +27,7 @@ use socketio_adapter::{
     Cluster, Event, Message, Options, Place, Room, Selection, SessionStore, StoredSession,
 };
 use socketio_proto::{Args, ArgsWriter, EncodeError, Encoded, ToArgs};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 pub(crate) use self::budget::Budget;
 use self::{
@@ -116,6 +116,7 @@ pub(crate) struct Recovery {
     next_offset: AtomicU64,
     /// If clients may come back to another server.
     store: OnceLock<Arc<dyn SessionStore>>,
+    reading: Semaphore,
     /// Sockets of protocol 4 have been here. They know no offsets, and must not see any.
     has_old_clients: AtomicBool,
     state: Mutex<State>,
@@ -163,9 +164,17 @@ struct Claim {
     /// What the client has received last.
     offset: Option<Box<str>>,
     /// With a store: what was taken out of it.
-    record: Option<Box<StoredSession>>,
+    record: Option<Box<Record>>,
+    /// The store could not be asked.
+    may_be_stored: bool,
     /// If the client was somewhere else.
     foreign: Option<Box<Foreign>>,
+}
+
+/// A session out of the store.
+struct Record {
+    session: StoredSession,
+    expires: Instant,
 }
 
 /// What a client has missed that was at another server.
@@ -175,10 +184,13 @@ struct Foreign {
     head: u64,
     /// Events out of the store, with their places as offsets.
     missed: Vec<Encoded>,
+    /// What all this costs.
+    bytes: usize,
     /// The numbers of those of this server that were looked at.
     own: HashSet<u64>,
     /// Where the last one that was looked at stands.
     until: Place,
+    expires: Instant,
     /// Where the client was then, as an offset.
     since: Box<str>,
 }
@@ -230,6 +242,7 @@ impl Recovery {
             prefix: random[..PREFIX].into(),
             next_offset: AtomicU64::new(0),
             store: OnceLock::new(),
+            reading: Semaphore::new(elsewhere::READERS),
             has_old_clients: AtomicBool::new(false),
             state: Mutex::new(State {
                 log: Log::default(),
@@ -373,19 +386,26 @@ impl Recovery {
         let (codec, name) = (namespace.codec(), namespace.name());
         let mut plain = None;
         let mut attempts = 0;
+        let mut json = None;
         loop {
             let mut held = None;
+            if attempts == ATTEMPTS && json.is_none() {
+                json = Some(Args::new(args)?);
+            }
             let (number, last) = if self.has_store() {
                 let mut state = self.state();
                 let now = self.now(&mut state);
-                // Others have been faster again and again.
+                // Others have been faster again and again. No code of a user runs from here on.
                 held = (attempts == ATTEMPTS).then_some(state);
                 now
             } else {
                 (self.next_offset.fetch_add(1, Ordering::Relaxed), None)
             };
             let text = self.text(number, place.or(last));
-            let new = codec.event(name, None, event, &Followed(args, &*text))?;
+            let new = match &json {
+                None => codec.event(name, None, event, &Followed(args, &*text))?,
+                Some(json) => codec.event(name, None, event, &Followed(json, &*text))?,
+            };
             let packets = Packets {
                 new: new.compress(compress),
                 plain: plain.clone(),
@@ -451,6 +471,7 @@ impl Recovery {
             saved: Some(saved),
             offset,
             record: None,
+            may_be_stored: false,
             foreign: None,
         }))
     }
@@ -531,11 +552,15 @@ impl Recovery {
         }
         drop(inner);
         state.sessions.insert(pid, Entry::Live(socket.downgrade()));
-        if !std::mem::replace(&mut state.sweeping, true) {
-            let namespace = socket.namespace().downgrade();
-            tokio::spawn(sweep(namespace, self.budget.keep));
-        }
+        self.sweep_from_now_on(&mut state, socket.namespace());
         Ok(())
+    }
+
+    /// Drops what is too old, as long as there is something.
+    fn sweep_from_now_on(&self, state: &mut State, namespace: &Namespace) {
+        if !std::mem::replace(&mut state.sweeping, true) {
+            tokio::spawn(sweep(namespace.downgrade(), self.budget.keep));
+        }
     }
 
     /// The socket is disconnected by `exit`, which gives nothing if it was not connected. If it may
@@ -606,6 +631,9 @@ impl Recovery {
             return self.redeem_foreign(*foreign, state);
         }
         let saved = claim.saved.take()?;
+        if claim.may_be_stored {
+            self.forget(&claim.pid);
+        }
         state.sessions.remove(&claim.pid);
         state.account.sub(saved.bytes);
         let offset = claim.offset.as_deref();
@@ -682,15 +710,23 @@ impl State {
 
     /// Keeps a socket in place of the connected one, if there is room for it.
     fn save(&mut self, pid: &str, saved: Saved) {
-        self.account.add(saved.bytes);
-        self.log.make_room(&mut self.account);
-        if self.account.is_exceeded() {
-            self.account.sub(saved.bytes);
+        if self.hold(saved.bytes) {
+            let saved = Entry::Saved(Box::new(saved));
+            self.sessions.insert(pid.into(), saved);
+        } else {
             self.sessions.remove(pid);
-            return;
         }
-        self.sessions
-            .insert(pid.into(), Entry::Saved(Box::new(saved)));
+    }
+
+    /// Counts what is kept, if there is room for it.
+    fn hold(&mut self, bytes: usize) -> bool {
+        self.account.add(bytes);
+        self.log.make_room(&mut self.account);
+        let fits = !self.account.is_exceeded();
+        if !fits {
+            self.account.sub(bytes);
+        }
+        fits
     }
 }
 
@@ -735,6 +771,9 @@ impl Drop for Claim {
         }
         let pid = std::mem::take(&mut self.pid);
         let mut state = recovery.state();
+        if let Some(foreign) = self.foreign.take() {
+            state.account.sub(foreign.bytes);
+        }
         if let Some(saved) = self.saved.take() {
             state.sessions.insert(pid, Entry::Saved(saved));
         } else if let Some(Entry::Claimed) = state.sessions.get(&pid) {
@@ -771,7 +810,10 @@ impl Recoverable {
         let claim = inner.claim.as_ref()?;
         match (&claim.saved, &claim.record) {
             (Some(saved), _) => Some((saved.sid.clone(), saved.data.clone())),
-            (None, Some(record)) => Some((record.sid.as_ref().into(), record.data.clone())),
+            (None, Some(record)) => {
+                let session = &record.session;
+                Some((session.sid.as_ref().into(), session.data.clone()))
+            }
             (None, None) => None,
         }
     }

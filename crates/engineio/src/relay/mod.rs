@@ -184,7 +184,9 @@ impl Relay {
     fn insert(self: &Arc<Self>, key: &Key, half: &Arc<Half>) -> Option<()> {
         let runtime = Handle::try_current().ok()?;
         let mut table = self.table();
-        if table.streams.len() >= self.max_streams {
+        // Under the lock: what is opened before the end, that finds.
+        let is_too_late = key.opened_here && *self.closing.borrow();
+        if is_too_late || table.streams.len() >= self.max_streams {
             return None;
         }
         let heard = Instant::now();

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -28,6 +28,7 @@ struct Lines {
     nodes: Mutex<HashMap<String, Node>>,
     /// Messages vanish, and nobody is told.
     cut: AtomicBool,
+    sent: AtomicUsize,
 }
 
 struct Node {
@@ -39,6 +40,11 @@ impl LocalBus {
     /// From now on nothing arrives any more, or again something.
     pub fn cut(&self, cut: bool) {
         self.0.cut.store(cut, Ordering::SeqCst);
+    }
+
+    /// How many messages have been sent.
+    pub fn sent(&self) -> usize {
+        self.0.sent.load(Ordering::SeqCst)
     }
 
     /// Tells all servers that messages may be lost.
@@ -89,6 +95,7 @@ impl RelayBus for LocalBus {
     }
 
     fn send(&self, node: &str, message: Bytes) -> bool {
+        self.0.sent.fetch_add(1, Ordering::SeqCst);
         if self.0.cut.load(Ordering::SeqCst) {
             return true;
         }

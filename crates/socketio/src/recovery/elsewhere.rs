@@ -8,12 +8,12 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use socketio_adapter::{BoxError, Options, Place, Room, SessionStore, StoredSession};
-use tokio::time::{sleep, timeout};
+use socketio_adapter::{BoxError, Event, Options, Place, Room, SessionStore, StoredSession};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Claim, Credentials, Entry, Followed, Foreign, PREFIX, Recoverable, Recovery, Redeemed, Saved,
-    State, Stays,
+    Claim, Credentials, Entry, Followed, Foreign, PREFIX, Record, Recoverable, Recovery, Redeemed,
+    SESSION, Saved, State, Stays,
 };
 use crate::Namespace;
 
@@ -56,6 +56,15 @@ impl<'a> Received<'a> {
         }
     }
 
+    /// Whether something of its server has been received since then. Then all that was sent out of the
+    /// store has been, too: it came before.
+    fn is_beyond(&self, since: Option<&Self>) -> bool {
+        let since = since.and_then(|it| it.own);
+        self.own.is_some_and(|(server, number)| {
+            since.is_none_or(|(before, from)| server != before || number > from)
+        })
+    }
+
     fn is_of(&self, server: &str) -> bool {
         self.own.is_some_and(|(prefix, _)| prefix == server)
     }
@@ -95,9 +104,20 @@ impl Recovery {
         store.save(&session, self.budget.options.max_disconnection_duration);
     }
 
-    pub(super) fn put_back(&self, session: &StoredSession) {
+    /// Nobody else shall have a session when the store is back.
+    pub(super) fn forget(&self, pid: &str) {
         if let Some(store) = self.store.get() {
-            store.save(session, self.budget.options.max_disconnection_duration);
+            store.forget(pid);
+        }
+    }
+
+    /// For the rest of its time.
+    pub(super) fn put_back(&self, Record { session, expires }: &Record) {
+        let left = expires.saturating_duration_since(Instant::now());
+        if let Some(store) = self.store.get()
+            && !left.is_zero()
+        {
+            store.save(session, left);
         }
     }
 
@@ -119,13 +139,17 @@ impl Recovery {
         if pid.len() > MAX_PID || !pid.bytes().all(is_plain) {
             return None;
         }
-        let (mut claim, head) = self.begin(pid, offset)?;
+        let (mut claim, head) = self.begin(&namespace, pid, offset)?;
         if claim.saved.as_ref().is_some_and(|it| it.since.is_none()) {
             // It came before the store was there, and is in no other place.
             return self.claim_here(claim);
         }
         match timeout(TIME, take(&*store, &claim.pid)).await {
-            Ok(Ok(Some(record))) => claim.record = Some(Box::new(record)),
+            Ok(Ok(Some((session, left)))) => {
+                let left = left.min(self.budget.options.max_disconnection_duration);
+                let expires = Instant::now() + left;
+                claim.record = Some(Box::new(Record { session, expires }));
+            }
             Ok(Ok(None)) => {
                 // Too late, or somebody else has it.
                 self.drop_saved(&mut claim);
@@ -136,13 +160,23 @@ impl Recovery {
                 // Whatever has come to the client somewhere else would show in its offset.
                 let said = claim.offset.as_deref();
                 let is_ours = |text| Received::read(text).is_some_and(|it| it.is_of(&self.prefix));
-                // What it was sent when it came from there is not in the log.
-                let since = claim.saved.as_ref().and_then(|it| it.since.as_deref());
-                let is_known = said.is_none_or(is_ours) && since.is_none_or(is_ours);
+                let saved = claim.saved.as_deref()?;
+                let since = saved.since.as_deref();
+                // What it was sent out of the store is not in the log.
+                let has_until = saved.until.is_none() || {
+                    let said = said.and_then(Received::read);
+                    let since = since.and_then(Received::read);
+                    said.is_some_and(|it| it.is_beyond(since.as_ref()))
+                };
+                let is_known = said.is_none_or(is_ours) && since.is_none_or(is_ours) && has_until;
+                claim.may_be_stored = true;
                 return is_known.then(|| self.claim_here(claim))?;
             }
         }
-        let record = claim.record.as_deref()?;
+        let Record {
+            session: record,
+            expires,
+        } = claim.record.as_deref()?;
         let since = record.since.as_deref().and_then(Received::read);
         let server = record.server.as_deref();
         // What a client says of another server than the last one, or of an earlier place, it has
@@ -153,24 +187,24 @@ impl Recovery {
             is_later && (it.own.is_none() || server.is_some_and(|server| it.is_of(server)))
         };
         let said = claim.offset.as_deref().and_then(Received::read);
-        let mut received = said.filter(is_usable).or(since)?;
+        let said = said.filter(is_usable);
+        let has_until = said.is_some_and(|it| it.is_beyond(since.as_ref()));
+        let mut received = said.or(since)?;
         let is_here = |it: &Received<'_>| it.is_of(&self.prefix);
         if server == Some(&*self.prefix)
             && claim.saved.is_some()
             && is_here(&received)
             && since.as_ref().is_some_and(is_here)
+            && (has_until || record.until.is_none())
         {
             return self.claim_here(claim);
         }
-        if received.own.is_some() {
-            // Whoever has received something of the last server has had all that came before it.
+        if has_until {
             received.place = received.place.max(record.until.unwrap_or_default());
-        } else {
+        } else if received.own.is_none() {
             // A place says nothing of what stands behind it and had been received all the same.
             received.own = since.and_then(|since| since.own);
         }
-        let events = timeout(TIME, store.events_after(received.place)).await;
-        let events = events.ok()?.ok()??;
         let mut stays = Stays::default();
         let sid = Room::from(&*record.sid);
         for room in [&sid].into_iter().chain(&record.rooms) {
@@ -178,38 +212,60 @@ impl Recovery {
         }
         let mut foreign = Foreign {
             missed: Vec::new(),
+            bytes: SESSION,
             own: HashSet::new(),
-            until: events.until,
+            until: Place::default(),
+            expires: *expires,
             head,
             since: received.text().into(),
             stays,
         };
-        let is_in = |room: &Room| record.rooms.contains(room) || *room == sid;
-        for (event, options) in &events.events {
-            let mark = read_mark(options);
+        let most = self.budget.options.max_bytes;
+        let mut show = |event: Event, options: Options| {
+            let mark = read_mark(&options);
             if let Some((server, number)) = mark
                 && *server == *self.prefix
             {
                 foreign.own.insert(number);
             }
+            let is_in = |room: &Room| record.rooms.contains(room) || *room == sid;
             let selection = &options.selection;
             let is_for = selection.rooms.is_empty() || selection.rooms.iter().any(is_in);
             if !is_for || selection.except.iter().any(is_in) || received.has(mark) {
-                continue;
+                return;
             }
-            let place = options.place?.to_string();
-            let args = Followed(&event.args, &*place);
-            let codec = namespace.codec();
-            let packet = codec.event(namespace.name(), None, &event.name, &args);
-            foreign.missed.push(packet.ok()?.compress(options.compress));
-        }
+            let packet = options.place.and_then(|place| {
+                let args = Followed(&event.args, &*place.to_string());
+                let (codec, name) = (namespace.codec(), namespace.name());
+                codec.event(name, None, &event.name, &args).ok()
+            });
+            foreign.bytes += packet.as_ref().map_or(most, |it| ENTRY + it.len());
+            if foreign.bytes <= most {
+                foreign
+                    .missed
+                    .extend(packet.map(|it| it.compress(options.compress)));
+            }
+        };
+        let until = {
+            // When a server has died many come at once, and each reads what it has missed.
+            let _turn = self.reading.acquire().await.ok()?;
+            let read = store.events_after(received.place, &mut show);
+            timeout(TIME, read).await.ok()?.ok()??
+        };
+        foreign.until = until;
         self.drop_saved(&mut claim);
+        self.state().hold(foreign.bytes).then_some(())?;
         claim.foreign = Some(Box::new(foreign));
         Some(Recoverable::claimed(claim))
     }
 
     /// Takes what this server has itself, and keeps events from now on, whether it has or not.
-    fn begin(self: &Arc<Self>, pid: Box<str>, offset: Option<Box<str>>) -> Option<(Claim, u64)> {
+    fn begin(
+        self: &Arc<Self>,
+        namespace: &Namespace,
+        pid: Box<str>,
+        offset: Option<Box<str>>,
+    ) -> Option<(Claim, u64)> {
         let mut state = self.without_connection(&pid)?;
         let saved = match state.sessions.get_mut(&pid) {
             Some(entry) => Some(entry.claim()?),
@@ -218,12 +274,14 @@ impl Recovery {
                 None
             }
         };
+        self.sweep_from_now_on(&mut state, namespace);
         let claim = Claim {
             recovery: Arc::downgrade(self),
             pid,
             saved,
             offset,
             record: None,
+            may_be_stored: false,
             foreign: None,
         };
         Some((claim, state.log.head()))
@@ -253,9 +311,15 @@ impl Recovery {
             mut missed,
             own,
             until,
+            expires,
             head,
             since,
+            bytes,
         } = foreign;
+        state.account.sub(bytes);
+        if expires < Instant::now() {
+            return None;
+        }
         let is_known = |number: u64, place: Option<Place>| match place {
             Some(place) => place <= until,
             None => own.contains(&number),
@@ -273,7 +337,10 @@ impl Recovery {
 }
 
 /// Takes a session. The server where the client has been may just be about to save it.
-async fn take(store: &dyn SessionStore, pid: &str) -> Result<Option<StoredSession>, BoxError> {
+async fn take(
+    store: &dyn SessionStore,
+    pid: &str,
+) -> Result<Option<(StoredSession, Duration)>, BoxError> {
     let mut pause = FIRST_PAUSE;
     loop {
         let taken = store.take(pid).await?;
@@ -285,11 +352,17 @@ async fn take(store: &dyn SessionStore, pid: &str) -> Result<Option<StoredSessio
     }
 }
 
+/// What an event costs besides its bytes.
+const ENTRY: usize = 64;
+
 /// Characters in the id of a session.
 const MAX_PID: usize = 64;
+
+/// How many clients may read at once what they have missed.
+pub(super) const READERS: usize = 16;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_millis(160);
 
 /// How long the store has for an answer. A client waits for it.
-const TIME: Duration = Duration::from_secs(1);
+const TIME: Duration = Duration::from_secs(3);
