@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use common::{A_MOMENT, Behaviour, RECORD, both_versions, start, start_with};
 use engineio::{CloseReason, Config};
-use testkit::{Http, Polling, Wire, ws};
+use testkit::{Http, Polling, TIME_LIMIT, Wire, ws};
 use tokio::time::{sleep, timeout};
 
 const LIMIT: usize = 1000;
+
+const MIB: usize = 1024 * 1024;
 
 fn config() -> Config {
     both_versions().max_payload(LIMIT)
@@ -52,6 +54,31 @@ async fn a_much_larger_body_is_refused_and_the_client_hears_of_it() {
     }
     session.post_ok("4hello").await;
     assert_eq!(session.poll_text().await, "4hello");
+}
+
+/// The rest of a body that was refused is taken, so that the client can read the answer, but not for
+/// ever.
+#[tokio::test]
+async fn a_refused_body_has_an_end() {
+    let running = start(config()).await;
+    let session = running.open().await;
+    let mut http = Http::connect(running.addr).await;
+    let headers = [("Transfer-Encoding", "chunked")];
+    http.send_request("POST", &session.url(), &headers, "")
+        .await;
+    let chunk = format!("100000\r\n{}\r\n", "x".repeat(MIB));
+    http.send(&chunk).await;
+    assert_eq!(http.response().await.status, 413);
+    let mut taken = 1;
+    let all = async {
+        while !http.wire().has_ended() {
+            http.wire().send(&chunk).await;
+            taken += 1;
+        }
+    };
+    timeout(TIME_LIMIT, all).await.expect("an end");
+    // What else has left is in the buffers of the kernel.
+    assert!((64..100).contains(&taken), "{taken} MiB");
 }
 
 #[tokio::test]

@@ -733,3 +733,32 @@ fn a_value_may_send_while_it_is_written() {
     });
     is_done.recv_timeout(Duration::from_secs(20)).unwrap();
 }
+
+/// The stream has been cut: whoever has missed something of it begins anew, and the others do not.
+#[tokio::test]
+async fn what_redis_keeps_no_longer_is_missed_by_nobody() {
+    let server = Server::start();
+    let nodes: [Node; 2] = nodes(&server).await;
+    let [one, two] = &nodes;
+    let mut late = Client::connect(one).await;
+    late.join("room").await;
+    let late = late.lose(one).await;
+    let mut watcher = Client::connect(one).await;
+    watcher.join("room").await;
+    // Redis drops whole blocks of a hundred entries.
+    for number in 0..11_000 {
+        two.io.to("room").emit("n", &number).unwrap();
+    }
+    two.io.to("room").emit("all", &()).unwrap();
+    watcher.until("all").await;
+    let mut early = Client::connect(one).await;
+    early.join("room").await;
+    let early = early.lose(one).await;
+    two.io.to("room").emit("n", &"missed").unwrap();
+    settle(&nodes).await;
+    let late = Client::with(two, Some(late)).await;
+    assert!(!late.recovered && late.events.is_empty());
+    let early = Client::with(two, Some(early)).await;
+    assert!(early.recovered);
+    assert!(early.events == [json!(["n", "missed"])]);
+}

@@ -688,6 +688,10 @@ fn requests_in_requests() {
             // a line that goes on in the next one
             format!("X-Long: a\r\n Content-Length: 0\r\n\r\n{inner}"),
             format!("Content-Length : 0\r\n\r\n{inner}"),
+            // chunks whose lines end in another way
+            format!("Transfer-Encoding: chunked\r\n\r\n0;\n\r\n{inner}"),
+            format!("Transfer-Encoding: chunked\r\n\r\n0\n\n{inner}"),
+            format!("Transfer-Encoding: chunked\r\n\r\n0\r\r\n{inner}"),
             // a length that is none
             format!("Content-Length: +0\r\n\r\n{inner}"),
             format!("Content-Length: 0x0\r\n\r\n{inner}"),
