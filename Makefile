@@ -2,7 +2,7 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit relayed doc layers unsafe parity limits msrv conformance soak bench bench-quick
+.PHONY: run test setup format clippy unit relayed doc loom layers unsafe parity limits msrv conformance soak bench bench-quick
 
 run:
 	cargo run --release -p chat-server
@@ -29,6 +29,10 @@ relayed:
 
 doc:
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+
+# The models of threads, in more orders than `unit` looks at; no part of `test`.
+loom:
+	LOOM_MAX_PREEMPTIONS=4 cargo test --locked --package loom-models
 
 # Which crate may know what.
 layers:

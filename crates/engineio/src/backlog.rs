@@ -1,8 +1,11 @@
 //! What waits for clients that do not read, and what becomes of more.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use engineio_proto::Encoded;
+
+use crate::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// What happens to a message for a client for which as much is queued as may; see
 /// [`Config::overflow`](crate::Config::overflow) and
@@ -81,7 +84,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) const fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             dropped: AtomicU64::new(0),
@@ -137,12 +140,13 @@ impl Backlog {
     }
 
     pub(crate) fn forget(&self) {
-        self.0.store(0, Relaxed);
+        self.0.swap(0, Release);
     }
 
-    /// Whether a sender who waits may go on.
+    /// Whether a sender who waits may go on. Who sees that all was [forgotten](Self::forget) sees what
+    /// happened before that, too: that the session has closed.
     pub(crate) fn is_low(&self, limits: &Limits) -> bool {
-        let now = self.0.load(Relaxed);
+        let now = self.0.load(Acquire);
         bytes(now) <= limits.low_water.min(limits.bytes / 2) as u64
             && messages(now) <= limits.messages as u64 / 2
     }
@@ -167,7 +171,7 @@ const MESSAGE: u64 = 1 << 40;
 /// So many that those who add one message too many at the same time do not meet the end either.
 const MAX_MESSAGES: u64 = 1 << 23;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -18,7 +18,7 @@ use tokio::{sync::oneshot, time::Sleep};
 
 use crate::{
     Acceptor, Connection, Server, SessionHandle, clock,
-    mailbox::{Item, PollReply, Post},
+    item::{Item, PollReply, Post},
     sessions::Departure,
     transport::websocket::{Incoming, WebSocket},
     visitors::Visit,
@@ -552,7 +552,8 @@ impl<A: Acceptor> Future for Driver<A> {
                     if this.poll_timeout(cx).is_ready() {
                         continue;
                     }
-                    if this.handle.mailbox().sleep(this.handle.is_ready(), cx) {
+                    let handle = &this.handle;
+                    if handle.mailbox().sleep(|| handle.is_ready(), cx) {
                         return Poll::Pending;
                     }
                 }

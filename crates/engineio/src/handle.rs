@@ -1,19 +1,15 @@
 //! The outside of a session.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use engineio_proto::{CloseReason, Dialect, Encoded, Queue, Sid, Version, query::Transport};
 
 use crate::{
     Overflow,
     backlog::{Backlog, Limits, Traffic},
-    mailbox::{Item, Mailbox},
+    item::Item,
+    mailbox::Mailbox,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 /// A session as everybody but its driver sees it. Cloning is one reference count; any thread may
@@ -161,7 +157,7 @@ impl SessionHandle {
             self.0.backlog.add(&message);
             match self.0.mailbox.push_if_empty(Item::Send(message)) {
                 Err(Item::Send(message)) => {
-                    self.credit(&message);
+                    self.take_back(&message);
                     false
                 }
                 _ => true,
@@ -353,14 +349,22 @@ impl SessionHandle {
             return false;
         }
         if !self.0.backlog.add_within(&message, limits) {
+            // For a moment it was counted, and who looked then may wait.
+            self.0.mailbox.look_again();
             self.overflow(overflow);
             return false;
         }
         let pushed = self.0.mailbox.push(Item::Send(message));
         if let Err(Item::Send(message)) = &pushed {
-            self.credit(message);
+            self.take_back(message);
         }
         pushed.is_ok()
+    }
+
+    /// A message that was counted was not queued. Who looked meanwhile may wait.
+    fn take_back(&self, message: &Encoded) {
+        self.credit(message);
+        self.0.mailbox.look_again();
     }
 
     /// A message was dropped because too much is queued.
@@ -386,7 +390,7 @@ impl fmt::Debug for SessionHandle {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

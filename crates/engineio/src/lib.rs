@@ -53,6 +53,7 @@ mod error;
 mod handle;
 mod handshake;
 mod http;
+mod item;
 mod layer;
 mod mailbox;
 mod middleware;
@@ -60,6 +61,7 @@ mod relay;
 mod serve;
 mod server;
 mod sessions;
+mod sync;
 mod transport;
 mod visitors;
 

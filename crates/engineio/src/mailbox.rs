@@ -3,61 +3,19 @@
 
 use std::{
     mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError},
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
-use engineio_proto::{CloseReason, Encoded, Queue, Violation, payload};
-use tokio::sync::{Notify, futures::OwnedNotified, oneshot};
+use engineio_proto::Queue;
 
-use crate::transport::websocket::WebSocket;
-
-/// What can happen to a session from outside its driver. 16 bytes, so that a queue of messages is
-/// small.
-#[derive(Debug)]
-pub(crate) enum Item {
-    /// A message for the peer.
-    Send(Encoded),
-    /// The application closes the session.
-    Close(CloseReason),
-    /// The session is to close at once, without what is queued.
-    Abort(CloseReason),
-    /// A GET has come.
-    Poll(oneshot::Sender<PollReply>),
-    /// A POST could not be read at once. The sender is dropped when the session ends.
-    PostOpen(oneshot::Sender<()>),
-    /// A POST came while another was being read.
-    PostOverlap,
-    /// The client gave up a POST half way.
-    PostAborted,
-    /// A POST has been read.
-    Post(Box<Post>),
-    /// A WebSocket wants to take over.
-    Socket(Box<WebSocket>),
-}
-
-/// The answer to a GET. A dropped sender means that the session is gone.
-#[derive(Debug)]
-pub(crate) enum PollReply {
-    Body {
-        body: payload::Body,
-        /// Something in it is worth the work.
-        compress: bool,
+use crate::{
+    item::Item,
+    sync::{
+        Mutex, MutexGuard, Notify, OwnedNotified,
+        atomic::{AtomicBool, Ordering},
     },
-    Refused(Violation),
-}
-
-/// A POST that has been read.
-#[derive(Debug)]
-pub(crate) struct Post {
-    pub(crate) body: Bytes,
-    pub(crate) framing: payload::Framing,
-    pub(crate) reply: oneshot::Sender<Result<(), Violation>>,
-}
+};
 
 /// A queue with one reader that sleeps.
 ///
@@ -120,10 +78,11 @@ impl Mailbox {
     }
 
     /// The reader is about to sleep: `true` if nothing is waiting, and then the next push wakes it.
-    /// If `ready`, senders that [wait](Self::released) may go on.
-    pub(crate) fn sleep(&self, ready: bool, cx: &mut Context<'_>) -> bool {
+    /// Senders that [wait](Self::released) may go on if they are `ready`, which is asked under the
+    /// lock.
+    pub(crate) fn sleep(&self, ready: impl FnOnce() -> bool, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
-        let waiters = state.waiters.take_if(|_| ready);
+        let waiters = state.waiters.take_if(|_| ready());
         let sleeps = state.items.is_empty();
         if sleeps {
             match &mut state.sleeper {
@@ -143,6 +102,18 @@ impl Mailbox {
     pub(crate) fn released(&self) -> OwnedNotified {
         let waiters = &mut self.lock().waiters;
         waiters.get_or_insert_default().clone().notified_owned()
+    }
+
+    /// Somebody else than the reader has changed what senders wait for: the reader looks again. It
+    /// lets them go, and not this: their wakers may be anybody's code, and locks may be held here.
+    pub(crate) fn look_again(&self) {
+        let mut state = self.lock();
+        let is_waited = state.waiters.is_some();
+        let sleeper = state.sleeper.take_if(|_| is_waited);
+        drop(state);
+        if let Some(waker) = sleeper {
+            waker.wake();
+        }
     }
 
     /// Nothing is taken any more; what is still here comes back.
@@ -167,12 +138,14 @@ impl Mailbox {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::{
         sync::atomic::{AtomicUsize, Ordering},
         task::Wake,
     };
+
+    use engineio_proto::CloseReason;
 
     use super::*;
 
@@ -198,11 +171,11 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let mailbox = Mailbox::default();
         mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
-        assert!(!mailbox.sleep(true, &mut cx));
+        assert!(!mailbox.sleep(|| true, &mut cx));
         let mut items = Queue::default();
         mailbox.take(&mut items);
         assert_eq!(items.len(), 1);
-        assert!(mailbox.sleep(true, &mut cx));
+        assert!(mailbox.sleep(|| true, &mut cx));
         mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
         mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);

@@ -36,7 +36,7 @@ use crate::{
         response::{self, ResponseBody},
         spare,
     },
-    mailbox::{Item, PollReply, Post},
+    item::{Item, PollReply, Post},
     middleware::Cause,
     relay::Relay,
     sessions::Sessions,

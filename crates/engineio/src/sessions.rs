@@ -3,18 +3,19 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
-use dashmap::{DashMap, mapref::multiple::RefMulti};
 use engineio_proto::Sid;
-use tokio::sync::{Notify, futures::OwnedNotified};
 
-use crate::SessionHandle;
+use crate::{
+    SessionHandle,
+    sync::{
+        DashMap, Entry, Notify, OwnedNotified, RefMulti,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
 
 /// All sessions of a server, from the first request to the last packet.
 #[derive(Debug, Default)]
@@ -22,9 +23,10 @@ pub(crate) struct Sessions {
     by_sid: DashMap<Sid, SessionHandle>,
     /// As many as are in the table; to ask it would mean to lock each of its shards.
     len: AtomicUsize,
-    /// Sessions that nobody finds any more, but whose last bytes are still on their way or whose
-    /// connection still has something in flight.
-    leaving: AtomicUsize,
+    /// These, and those that nobody finds any more, but whose last bytes are still on their way or
+    /// whose connection still has something in flight. In one number, so that none is overlooked or
+    /// counted twice while it leaves.
+    alive: AtomicUsize,
     /// No new ones; whoever waits for the last one to go is told.
     closing: AtomicBool,
     empty: Notify,
@@ -36,12 +38,11 @@ pub(crate) struct Sessions {
 impl Sessions {
     /// Adds a session. `false` if the id is taken or the server is being closed.
     pub(crate) fn insert(&self, handle: SessionHandle) -> bool {
-        use dashmap::Entry;
-
         match self.by_sid.entry(handle.sid().clone()) {
             Entry::Occupied(_) => return false,
             Entry::Vacant(entry) => {
                 self.len.fetch_add(1, Ordering::SeqCst);
+                self.alive.fetch_add(1, Ordering::SeqCst);
                 entry.insert(handle.clone());
             }
         }
@@ -59,6 +60,25 @@ impl Sessions {
 
     /// Removes a session. Another one that has its id by now stays.
     pub(crate) fn remove(&self, handle: &SessionHandle) {
+        if self.take_out(handle) {
+            self.gone();
+        }
+    }
+
+    /// As [`remove`](Self::remove), but who waits for the last one waits for this one until what
+    /// is returned is dropped.
+    pub(crate) fn depart(self: &Arc<Self>, handle: &SessionHandle) -> Departure {
+        if !self.take_out(handle) {
+            self.alive.fetch_add(1, Ordering::SeqCst);
+        }
+        Departure {
+            cut: None,
+            sessions: self.clone(),
+        }
+    }
+
+    /// Nobody finds it any more. Returns whether somebody did.
+    fn take_out(&self, handle: &SessionHandle) -> bool {
         let is_it = |_: &Sid, found: &mut SessionHandle| {
             let is_it = found.is(handle);
             if is_it {
@@ -66,20 +86,18 @@ impl Sessions {
             }
             is_it
         };
-        if self.by_sid.remove_if_mut(handle.sid(), is_it).is_some() {
+        let was_in = self.by_sid.remove_if_mut(handle.sid(), is_it).is_some();
+        if was_in {
             self.shrink();
         }
-        self.tell_if_empty();
+        was_in
     }
 
-    /// As [`remove`](Self::remove), but who waits for the last one waits for this one until what
-    /// is returned is dropped.
-    pub(crate) fn depart(self: &Arc<Self>, handle: &SessionHandle) -> Departure {
-        self.leaving.fetch_add(1, Ordering::SeqCst);
-        self.remove(handle);
-        Departure {
-            cut: None,
-            sessions: self.clone(),
+    /// Nobody has to wait for a session any more.
+    fn gone(&self) {
+        let is_last = self.alive.fetch_sub(1, Ordering::SeqCst) == 1;
+        if is_last && self.is_closing() {
+            self.empty.notify_waiters();
         }
     }
 
@@ -122,9 +140,7 @@ impl Sessions {
     /// The time for closing is over: nothing is waited for any more. Returns the sessions that have
     /// to be woken to see it.
     pub(crate) fn cut(&self) -> Vec<SessionHandle> {
-        let _ = self
-            .cut
-            .set(self.len() + self.leaving.load(Ordering::SeqCst));
+        let _ = self.cut.set(self.alive.load(Ordering::SeqCst));
         self.cutting.notify_waiters();
         self.all()
     }
@@ -167,13 +183,7 @@ impl Sessions {
     }
 
     fn is_empty(&self) -> bool {
-        self.len() == 0 && self.leaving.load(Ordering::SeqCst) == 0
-    }
-
-    fn tell_if_empty(&self) {
-        if self.is_closing() && self.is_empty() {
-            self.empty.notify_waiters();
-        }
+        self.alive.load(Ordering::SeqCst) == 0
     }
 }
 
@@ -201,15 +211,14 @@ impl Departure {
 
 impl Drop for Departure {
     fn drop(&mut self) {
-        self.sessions.leaving.fetch_sub(1, Ordering::SeqCst);
-        self.sessions.tell_if_empty();
+        self.sessions.gone();
     }
 }
 
 /// A table with room for so many more than there are keeps its memory.
 const SHRINK_ABOVE: usize = 256;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use engineio_proto::Version;
 

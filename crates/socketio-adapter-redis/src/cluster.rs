@@ -277,7 +277,8 @@ impl Cluster {
     /// Everything moves to where it belongs now: what waits and what is subscribed. Nothing is
     /// published meanwhile, so it keeps its order.
     fn apply(self: &Arc<Self>, map: Map) {
-        let state = &mut *self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
         state.down = false;
         for address in &map.nodes {
             state.links.entry(address.clone()).or_insert_with(|| {
@@ -287,10 +288,9 @@ impl Cluster {
         }
         let gone = state.links.extract_if(|it, _| !map.nodes.contains(it));
         let gone: Vec<_> = gone.map(|(_, link)| link).collect();
-        if state.map != map {
-            tracing::info!(nodes = map.nodes.len(), "the Redis Cluster has a new map");
-            state.map = map;
-        }
+        let nodes = map.nodes.len();
+        let is_new = state.map != map;
+        state.map = map;
         state.choose_home();
 
         let mut waiting = state.homeless.take(usize::MAX, usize::MAX);
@@ -326,6 +326,11 @@ impl Cluster {
         }
         for link in gone {
             link.queue.close();
+        }
+        // Not under the lock: whoever is told of it may be anybody.
+        drop(guard);
+        if is_new {
+            tracing::info!(nodes, "the Redis Cluster has a new map");
         }
         self.common.changed();
     }

@@ -234,13 +234,14 @@ impl Queue {
     /// Forgets all but publications: who asks while Redis is away shall know.
     pub(crate) fn give_up_questions(&self) {
         let mut state = self.state();
-        let mut bytes = 0;
-        state.items.retain(|item| {
-            let keep = matches!(item, Item::Publish(_));
-            bytes += if keep { item.cost() } else { 0 };
-            keep
-        });
-        state.bytes = bytes;
+        let items = std::mem::take(&mut state.items);
+        let is_kept = |item: &Item| matches!(item, Item::Publish(_));
+        let (kept, given_up): (VecDeque<_>, VecDeque<_>) = items.into_iter().partition(is_kept);
+        state.bytes = kept.iter().map(Item::cost).sum();
+        state.items = kept;
+        // Not under the lock: whoever waits for an answer is woken, and a waker is anybody's code.
+        drop(state);
+        drop(given_up);
     }
 
     /// Somebody has pushed, closed or [called](Self::wake) since the last time.
@@ -274,6 +275,12 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::Future as _,
+        pin::pin,
+        task::{Context, Wake, Waker},
+    };
+
     use super::*;
 
     fn publication(len: usize) -> Item {
@@ -316,6 +323,27 @@ mod tests {
         assert!(count.try_recv().is_err());
         assert_eq!(queue.bytes(), 1 + size_of::<Item>());
         assert_eq!(queue.take(usize::MAX, 10).len(), 1);
+    }
+
+    #[test]
+    fn whoever_hears_of_that_may_use_the_queue() {
+        struct User(Arc<Queue>);
+
+        impl Wake for User {
+            fn wake(self: Arc<Self>) {
+                assert!(self.0.state.try_lock().is_ok(), "it is locked");
+            }
+        }
+
+        let queue = Arc::new(Queue::new(10_000));
+        let waker = Waker::from(Arc::new(User(queue.clone())));
+        let mut cx = Context::from_waker(&waker);
+        let (barrier, written) = oneshot::channel();
+        assert!(queue.push(Item::Barrier(barrier)).is_ok());
+        let mut written = pin!(written);
+        assert!(written.as_mut().poll(&mut cx).is_pending());
+        queue.give_up_questions();
+        assert!(written.poll(&mut cx).is_ready());
     }
 
     #[test]

@@ -66,7 +66,8 @@ pub struct Cluster {
 struct Shared {
     local: Weak<dyn Local>,
     outlet: Mutex<Outlet>,
-    /// Those that wait for answers. `None` once the namespace is closed.
+    /// Those that wait for answers. `None` once the namespace is closed. To send them something, or
+    /// to drop them, wakes whoever waits, and a waker is anybody's code: not under the lock.
     requests: Mutex<Option<HashMap<RequestId, UnboundedSender<Answer>>>>,
 }
 
@@ -248,7 +249,8 @@ impl Cluster {
 
     /// This node serves the namespace no longer. Requests that are waiting end with what has come.
     pub async fn close(&self) {
-        self.shared.requests().take();
+        let requests = self.shared.requests().take();
+        drop(requests);
         self.channel.close().await;
     }
 
@@ -302,11 +304,9 @@ impl Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let requests = self.shared.requests().as_ref().map(HashMap::len);
         f.debug_struct("Cluster")
-            .field(
-                "requests",
-                &self.shared.requests().as_ref().map(HashMap::len),
-            )
+            .field("requests", &requests)
             .finish_non_exhaustive()
     }
 }
@@ -411,7 +411,10 @@ impl Inbox {
 
     /// Another node is gone: nobody waits for its answers any more.
     pub fn left(&self, node: &NodeId) {
-        for request in self.0.requests().iter().flat_map(HashMap::values) {
+        let requests = self.0.requests();
+        let all: Vec<_> = requests.iter().flat_map(HashMap::values).cloned().collect();
+        drop(requests);
+        for request in all {
             let _ = request.send(Answer {
                 node: Some(node.clone()),
                 response: None,
@@ -421,8 +424,10 @@ impl Inbox {
 
     fn answer(&self, node: Option<NodeId>, response: Response) {
         let requests = self.0.requests();
-        let requests = requests.as_ref();
-        if let Some(request) = requests.and_then(|it| it.get(response.request())) {
+        let request = requests.as_ref().and_then(|it| it.get(response.request()));
+        let request = request.cloned();
+        drop(requests);
+        if let Some(request) = request {
             let _ = request.send(Answer {
                 node,
                 response: Some(response),
@@ -550,9 +555,10 @@ impl Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        if let Some(requests) = &mut *self.shared.requests() {
-            requests.remove(&self.id);
-        }
+        let mut requests = self.shared.requests();
+        let request = requests.as_mut().and_then(|it| it.remove(&self.id));
+        drop(requests);
+        drop(request);
     }
 }
 

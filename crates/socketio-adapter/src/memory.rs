@@ -58,8 +58,9 @@ impl Adapter for MemoryAdapter {
 
 impl fmt::Debug for MemoryAdapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let namespaces: Vec<_> = self.0.namespaces().keys().cloned().collect();
         f.debug_struct("MemoryAdapter")
-            .field("namespaces", &self.0.namespaces().keys())
+            .field("namespaces", &namespaces)
             .finish()
     }
 }

@@ -3,7 +3,8 @@
 
 use std::{
     future::{pending, ready},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, mpsc as std_mpsc},
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -497,4 +498,51 @@ async fn a_namespace_that_is_gone_hears_nothing() {
     };
     wire.inbox().message(&"b".into(), message);
     assert!(wire.state().responses.is_empty());
+}
+
+/// Whoever waits for an answer is woken by what may be anybody's code.
+#[test]
+fn whoever_hears_of_an_answer_may_use_the_cluster() {
+    struct User(Cluster, std_mpsc::Sender<String>);
+
+    impl Wake for User {
+        fn wake(self: Arc<Self>) {
+            let _ = self.1.send(requests(&self.0));
+        }
+    }
+
+    let (done, end) = std_mpsc::channel();
+    // Not in the test's thread: that must not stay where it is.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_time().build().unwrap();
+        runtime.block_on(async {
+            let wire = Wire::with(nodes(&["b", "c"]));
+            let (cluster, _local) = open(&wire);
+            let (woken, wakes) = std_mpsc::channel();
+            let waker = Waker::from(Arc::new(User(cluster.clone(), woken)));
+            let mut cx = Context::from_waker(&waker);
+            let heard = || assert!(wakes.try_recv().is_ok(), "nobody was woken");
+            let fetch = || Box::pin(cluster.fetch_sockets(Selection::all(), None));
+            let mut fetching = fetch();
+            assert!(fetching.as_mut().poll(&mut cx).is_pending());
+            wire.sockets("b", &["1"]);
+            heard();
+            assert!(fetching.as_mut().poll(&mut cx).is_pending());
+            wire.inbox().left(&"c".into());
+            heard();
+            drop(fetching);
+            let mut fetching = fetch();
+            assert!(fetching.as_mut().poll(&mut cx).is_pending());
+            drop(fetching);
+            heard();
+            let mut fetching = fetch();
+            assert!(fetching.as_mut().poll(&mut cx).is_pending());
+            cluster.close().await;
+            heard();
+            assert!(fetching.as_mut().poll(&mut cx).is_ready());
+        });
+        done.send(()).unwrap();
+    });
+    end.recv_timeout(TIMEOUT).expect("it does not end");
 }

@@ -110,6 +110,7 @@ mod server_side;
 mod snapshot;
 mod socket;
 mod stats;
+mod sync;
 mod typed;
 
 pub use engineio::{

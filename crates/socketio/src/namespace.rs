@@ -666,7 +666,10 @@ type Hook = Arc<dyn Fn(&ErrorReport<'_>) + Send + Sync>;
 impl ErrorHook {
     pub(crate) fn set(&self, hook: impl Fn(&ErrorReport<'_>) + Send + Sync + 'static) {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Some(Arc::new(hook));
+        let before = current.replace(Arc::new(hook));
+        // Not under the lock: what the hook holds may do anything when it goes.
+        drop(current);
+        drop(before);
     }
 
     /// `false` if there is no hook.

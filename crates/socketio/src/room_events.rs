@@ -3,12 +3,16 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use socketio_adapter::RoomEvent;
 
-use crate::{handler::guarded, snapshot::Watched};
+use crate::{
+    handler::guarded,
+    snapshot::Watched,
+    sync::{Mutex, MutexGuard},
+};
 
 type Hook = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 

@@ -568,7 +568,9 @@ impl SocketIo {
 
     /// Whether a service has been closed whose place in the cluster is still there.
     fn is_to_be_left(&self) -> bool {
-        match self.current_service().upgrade() {
+        // Not under the lock: this may be the last to hold it.
+        let service = self.current_service().upgrade();
+        match service {
             Some(service) => service.is_closing(),
             None => self.0.main.cluster().is_some(),
         }

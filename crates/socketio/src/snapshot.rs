@@ -1,7 +1,9 @@
 //! Tables that many read and few change.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
+use std::sync::{Arc, PoisonError};
+
+use crate::sync::{
+    RwLock,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -82,7 +84,7 @@ impl<T: Clone> Snapshot<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{Key, Relay};
+use crate::sync::{Mutex, MutexGuard};
 
 /// One end of a stream. Dropping it ends it, as with TCP: with a reset if there is something that
 /// nobody has read, or if more comes.

@@ -10,6 +10,7 @@ mod disconnecting;
 mod dynamic;
 mod events;
 mod lifetimes;
+mod locks;
 mod many;
 mod old_clients;
 mod order;

@@ -1,0 +1,6 @@
+//! What several threads use, from one place: `crates/loom-models` builds the files that take it from here
+//! with loom's.
+
+pub(crate) use dashmap::{DashMap, Entry, mapref::multiple::RefMulti};
+pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
+pub(crate) use tokio::sync::{Notify, futures::OwnedNotified};
