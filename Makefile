@@ -2,12 +2,12 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit relayed doc loom layers unsafe parity limits msrv conformance soak bench bench-quick
+.PHONY: run test setup format clippy unit relayed doc loom layers unsafe deny parity limits msrv conformance soak bench bench-quick
 
 run:
 	cargo run --release -p chat-server
 
-test: setup format clippy unit relayed doc layers unsafe parity limits msrv conformance
+test: setup format clippy unit relayed doc layers unsafe deny parity limits msrv conformance
 	@echo 'make test: all green'
 
 # Installs what is missing, or says what to install.
@@ -41,6 +41,10 @@ layers:
 # Which crate has unsafe code: none.
 unsafe:
 	.ci/unsafe
+
+# Licences, sources, duplicates and known weaknesses of what is in the lock files.
+deny:
+	.ci/deny
 
 # The official server's own tests: each is one of ours, or there is a reason.
 parity:

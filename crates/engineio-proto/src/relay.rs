@@ -28,6 +28,9 @@ use crate::Str;
 ///
 /// From one server to another messages arrive in the order in which they were sent, at most once.
 /// Some may be lost: the streams that they were for are then reset.
+///
+/// It is called under locks of the server: a bus may take a place in a queue, and must not call an inbox or
+/// the server.
 pub trait RelayBus: Send + Sync {
     /// From now on messages for `node` go to `inbox`.
     fn open(&self, node: &str, inbox: Arc<dyn RelayInbox>);

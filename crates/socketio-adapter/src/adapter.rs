@@ -181,7 +181,8 @@ pub trait Adapter: Send + Sync + 'static {
 /// already when `publish` is called. What cannot be delivered is dropped, and the adapter says so
 /// in a way of its own.
 pub trait Channel: Send + Sync + 'static {
-    /// Tells all other nodes.
+    /// Tells all other nodes. If there is a [store](Self::store) it is called under a lock of the
+    /// server: it may take a place in a queue, and must not call an inbox or the server.
     fn publish(&self, message: Message);
 
     /// Answers one node.

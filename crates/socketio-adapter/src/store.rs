@@ -34,6 +34,8 @@ pub struct InvalidPlace;
 /// The node that has a client keeps its session when the client is gone for the time being, and the
 /// node to which it comes back takes it. What the client has missed meanwhile is in the order that
 /// the [places](Options::place) of events tell.
+///
+/// What is no future is called under locks of the server, as [`Channel::publish`](crate::Channel) is.
 pub trait SessionStore: Send + Sync {
     /// The last place whose event has come to this node, as far as that is known. What is in this
     /// place or before it has been given to the inbox, unless it is of this node.
