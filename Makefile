@@ -2,12 +2,12 @@
 
 CARGO_TEST_FLAGS ?=
 
-.PHONY: run test setup format clippy unit relayed doc loom layers unsafe deny parity limits msrv conformance soak bench bench-quick
+.PHONY: run test setup format clippy unit relayed doc loom layers unsafe deny parity limits msrv fuzz-short conformance fuzz soak bench bench-quick
 
 run:
 	cargo run --release -p chat-server
 
-test: setup format clippy unit relayed doc layers unsafe deny parity limits msrv conformance
+test: setup format clippy unit relayed doc layers unsafe deny parity limits msrv fuzz-short conformance
 	@echo 'make test: all green'
 
 # Installs what is missing, or says what to install.
@@ -58,9 +58,17 @@ limits:
 msrv:
 	.ci/msrv
 
+# Millions of inputs for every decoder, the session's state machine and a whole server; the same each time.
+fuzz-short:
+	cargo test --locked --manifest-path fuzz/Cargo.toml -- --nocapture
+
 # The official protocol suites, real clients, a real browser.
 conformance:
 	conformance/run
+
+# As many inputs as there is time for: FUZZ_SECONDS, 300, for each target. No part of `test`.
+fuzz:
+	fuzz/run
 
 # Clients come and go, and the memory is what it was before; no part of `test`.
 soak:

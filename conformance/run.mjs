@@ -7,6 +7,7 @@ import { runAtRequest } from "./cluster/at-request.mjs";
 import { runCluster } from "./cluster/cluster.mjs";
 import { runFaults } from "./cluster/faults.mjs";
 import { runNginx } from "./cluster/nginx.mjs";
+import { runDifferential } from "./differential/differential.mjs";
 import { runFeatures } from "./features/features.mjs";
 import { Report, summarize } from "./lib/report.mjs";
 import { binaries, withServer } from "./lib/server.mjs";
@@ -16,6 +17,7 @@ import { runSuite, suiteNames } from "./suites/suites.mjs";
 
 const names = [
   ...suiteNames,
+  "differential",
   "client-suite",
   "clients",
   "features",
@@ -27,8 +29,9 @@ const names = [
   "browser",
 ];
 
-/** The server of every suite that has one of its own. */
+/** The server of every suite that has one of its own, or the program. */
 const SERVERS = {
+  differential: "differential",
   "client-suite": "client-suite-server",
   features: "client-suite-server",
   cluster: "cluster-server",
@@ -49,7 +52,7 @@ suites: ${names.join(", ")}; all without
                  [env: SOCKETIO_SUITES] [default: a clone of the pinned commit]
   --adapter-script DIR  the script of socketioxide for at-request: its folder e2e/adapter
                  [env: SOCKETIOXIDE_ADAPTER_SCRIPT] [default: without it]
-  --url URL      a conformance server that runs already (not for client-suite, features, relay, cluster, faults,
+  --url URL      a conformance server that runs already (not for differential, client-suite, features, relay, cluster, faults,
                  at-request, nginx, browser)
   --repeat N     runs everything N times in a row
   --only PART    of the clients, only the cells whose name contains PART; may be given again
@@ -89,6 +92,9 @@ async function runOnce(name, report, options, built) {
   const binary = built[serverOf(name)];
   if (name === "browser") {
     return runBrowser({ report, binary });
+  }
+  if (name === "differential") {
+    return runDifferential({ report, binary });
   }
   if (name === "features") {
     return runFeatures({ report, binary });

@@ -6,6 +6,7 @@ import { until, within } from "./time.mjs";
 
 const OVERRIDES = {
   "conformance-server": "CONFORMANCE_SERVER_BIN",
+  differential: "DIFFERENTIAL_BIN",
   "client-suite-server": "CLIENT_SUITE_SERVER_BIN",
   "cluster-server": "CLUSTER_SERVER_BIN",
   "chat-server": "CHAT_SERVER_BIN",

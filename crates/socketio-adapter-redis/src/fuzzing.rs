@@ -2,59 +2,81 @@
 
 use bytes::Bytes;
 
-use crate::wire::{
-    classic::{self, Channels, Request},
-    cluster::{self, Body, Incoming},
+use crate::{
+    sessions,
+    wire::{
+        classic::{self, Channels, Request},
+        cluster::{self, Body, Envelope, Incoming},
+    },
 };
 
-/// Reads bytes in every way. What is read can be written and read again; that it is then the same is
-/// shown by properties, on what does not lose its looks in MessagePack.
+/// Reads bytes in every way. What was read can be written; and read and written once more, it is the same
+/// to the byte.
 ///
 /// # Panics
 ///
 /// If not.
 pub fn read(payload: &Bytes) {
     let channels = Channels::new("key", "/");
-    if let Ok(Some((uid, message))) = classic::decode_event(payload, "/") {
+    settles(payload, |payload| {
+        let (uid, message) = classic::decode_event(payload, "/").ok()??;
         let written = classic::encode(&channels, &uid, "/", &message);
-        let (_, written) = written.expect("what was read can be written");
-        let again = classic::decode_event(&written.into(), "/");
-        assert!(matches!(again, Ok(Some((name, _))) if name == uid));
-    }
-    if let Ok((uid, Request::Message(message))) = classic::decode_request(payload)
-        && !is_event(&message)
-    {
+        Some(written.expect(WRITABLE).1)
+    });
+    settles(payload, |payload| {
+        let (uid, Request::Message(message)) = classic::decode_request(payload).ok()? else {
+            return None;
+        };
         let uid = uid.unwrap_or_default();
         let written = classic::encode(&channels, &uid, "/", &message);
-        let (_, written) = written.expect("what was read can be written");
-        let again = classic::decode_request(&written.into());
-        assert!(matches!(again, Ok((Some(name), _)) if name == uid));
+        // without anybody to answer to, it goes to another channel
+        let is_request = !matches!(
+            message,
+            socketio_adapter::Message::Broadcast { request: None, .. }
+        );
+        is_request.then(|| written.expect(WRITABLE).1)
+    });
+    settles(payload, |payload| {
+        let response = classic::decode_response(payload).ok()?;
+        Some(classic::encode_response(&response).expect(WRITABLE))
+    });
+    for whole in [Body::in_json, Body::in_msgpack] {
+        settles(payload, |payload| {
+            let it = cluster::decode(payload).ok()??;
+            Some(whole(body(&it), &it.uid, &it.nsp).expect(WRITABLE))
+        });
     }
-    if let Ok(response) = classic::decode_response(payload) {
-        let written = classic::encode_response(&response);
-        let written = written.expect("what was read can be written");
-        let again = classic::decode_response(&written.into());
-        assert!(matches!(again, Ok(it) if it.request() == response.request()));
+    for kind in [3, 4, 5, 6, 7, 8, 9, 10, 11, 12] {
+        settles(payload, |payload| {
+            let kind = kind.to_string();
+            let it = cluster::decode_fields(Some("uid"), "/", Some(&kind), Some(payload));
+            let it = it.ok()??;
+            let fields = body(&it).fields(&it.uid, &it.nsp, None).expect(WRITABLE);
+            let [_, _, (_, written_kind), (_, data)] = &*fields else {
+                panic!("{fields:?}")
+            };
+            assert_eq!(written_kind.trim_start_matches('0'), kind);
+            Some(data.clone().into_bytes())
+        });
     }
-    if let Ok(Some(envelope)) = cluster::decode(payload) {
-        let body = match &envelope.content {
-            Incoming::Message(message) => Body::of_message(message),
-            Incoming::Response(response) => Body::of_response(response),
-        };
-        let written = body.and_then(|it| it.in_msgpack(&envelope.uid, &envelope.nsp));
-        let written = written.expect("what was read can be written");
-        let again = cluster::decode(&written.into());
-        assert!(matches!(again, Ok(Some(it)) if it.uid == envelope.uid && it.nsp == envelope.nsp));
-    }
-    for kind in ["3", "4", "8", "9", "11", "12"] {
-        let _ = cluster::decode_fields(Some("uid"), "/", Some(kind), Some(payload));
+    settles(payload, |payload| sessions::rewrite(payload));
+}
+
+/// Once written, something stays as it is.
+fn settles(payload: &Bytes, rewrite: impl Fn(&Bytes) -> Option<Vec<u8>>) {
+    if let Some(written) = rewrite(payload) {
+        let written = Bytes::from(written);
+        let again = rewrite(&written).expect("what was written can be read");
+        assert_eq!(Bytes::from(again), written);
     }
 }
 
-/// Whether it goes to another channel than requests.
-fn is_event(message: &socketio_adapter::Message) -> bool {
-    matches!(
-        message,
-        socketio_adapter::Message::Broadcast { request: None, .. }
-    )
+fn body(it: &Envelope) -> Body {
+    let body = match &it.content {
+        Incoming::Message(message) => Body::of_message(message),
+        Incoming::Response(response) => Body::of_response(response),
+    };
+    body.expect(WRITABLE)
 }
+
+const WRITABLE: &str = "what was read can be written";

@@ -224,6 +224,14 @@ fn decode(value: &[u8]) -> Result<StoredSession, WireError> {
     })
 }
 
+/// For fuzzers: a session, read and written.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn rewrite(value: &[u8]) -> Option<Vec<u8>> {
+    let session = decode(value).ok()?;
+    let written = encode(&session).expect("what was read can be written");
+    Some(written.into_bytes())
+}
+
 #[derive(Deserialize)]
 struct Session {
     pid: Box<str>,
