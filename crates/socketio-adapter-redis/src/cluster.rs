@@ -16,9 +16,9 @@ use tokio::{
 };
 
 use crate::{
+    link::{Common, Link, away},
     lost::LostReason,
     queue::{Item, Publication, Queue},
-    redis::{Common, Link, away},
     routes::{Receiver, Topic},
 };
 

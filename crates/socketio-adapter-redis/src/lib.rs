@@ -33,11 +33,13 @@
 //! every time, or else a [`RedisRelay`] at every server.
 #![forbid(unsafe_code)]
 
+mod builder;
 mod cluster;
 mod emitter;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod link;
 mod lost;
 mod peer;
 mod pubsub;
@@ -51,10 +53,11 @@ mod streams;
 mod wire;
 
 pub use self::{
+    builder::Builder,
     emitter::Emitter,
     lost::{Lost, LostReason},
     pubsub::PubSubAdapter,
-    redis::{Builder, ConnectError, Redis, Stats},
+    redis::{ConnectError, Redis, Stats},
     relay::RedisRelay,
     sharded::{ShardedAdapter, SubscriptionMode},
     streams::{StreamsAdapter, StreamsBuilder},
