@@ -162,6 +162,30 @@ async fn headers_can_be_added_to_the_first_response_and_to_every_one() {
 }
 
 #[tokio::test]
+async fn a_hook_for_headers_that_panics_ends_its_request_alone() {
+    let panics = |request: &http::request::Parts| {
+        assert!(request.headers.get("x-panic").is_none(), "on purpose");
+    };
+    let config = Config::default()
+        .ping_interval(A_MOMENT)
+        .ping_timeout(A_MOMENT)
+        .on_initial_headers(move |_, request| panics(request))
+        .on_headers(move |_, request| panics(request));
+    let running = start(config).await;
+    let mut before = Http::connect(running.addr).await;
+    let panic = [("X-Panic", "yes")];
+    for _ in 0..3 {
+        let mut http = Http::connect(running.addr).await;
+        http.send_request("GET", URL, &panic, "").await;
+        assert!(http.try_response().await.is_none(), "there is an answer");
+    }
+    assert_eq!(before.get(URL).await.status, 200);
+    assert_eq!(testkit::get(running.addr, URL).await.status, 200);
+    // Sessions of which nobody has heard end as those do whose clients are silent.
+    running.sessions(0).await;
+}
+
+#[tokio::test]
 async fn headers_are_not_added_to_errors() {
     let running = start(with_headers().max_payload(10)).await;
     let mut session = running.open().await;
