@@ -94,7 +94,7 @@ export const classes = [
   {
     name: "a form with its field twice",
     decoders: ["jsonp"],
-    why: "Node.js makes a list of the values, which the official transport ignores, so that the request is never answered. Here the first counts.",
+    why: "Node.js makes a list of the values, which the official transport ignores: it answers \"ok\", and the packets are lost. Here the first counts.",
     holds: ([form], theirs, own) =>
       !theirs.packets.length && own.packets.length === 1 && new URLSearchParams(form.toString()).getAll("d").length > 1,
   },

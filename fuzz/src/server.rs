@@ -18,7 +18,8 @@
 //! | `c` | breaks off | |
 //! | `t` | waits | as many times 100 ms as its first byte says |
 //!
-//! `$` and a digit stand for the id of the session that this connection has opened.
+//! `$` and the number of a connection stand for the id of the session that it has opened; `@` for what its
+//! client is told for coming back, `#` for the offset of the last event that it got.
 
 use std::{
     cell::Cell,
@@ -127,15 +128,22 @@ async fn pass(mut time: Duration, bystander: &mut Bystander) {
     }
 }
 
-/// The ids of sessions in place of `$0` to `$7`.
+/// What the server has told clients, in place of `$0`, `@0` and `#0`.
 fn with_ids(bytes: &[u8], clients: &[Option<Client>; 8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + 32);
     let mut bytes = bytes.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
         match bytes.peek() {
-            Some(digit @ b'0'..=b'7') if byte == b'$' => {
+            Some(digit @ b'0'..=b'7') if matches!(byte, b'$' | b'@' | b'#') => {
                 let client = clients[usize::from(digit - b'0')].as_ref();
-                out.extend(client.and_then(Client::session).unwrap_or(b"none"));
+                let told = client.and_then(|client| match byte {
+                    b'$' => client
+                        .told(b"0{\"sid\":\"")
+                        .or(client.told(b"0{\\\"sid\\\":\\\"")),
+                    b'@' => client.told(b"\"pid\":\""),
+                    _ => client.offset(),
+                });
+                out.extend(told.unwrap_or(b"none"));
                 bytes.next();
             }
             _ => out.push(byte),
@@ -338,12 +346,20 @@ impl Client {
         self
     }
 
-    /// The id in the last handshake.
-    fn session(&self) -> Option<&[u8]> {
-        let open = b"{\"sid\":\"";
-        let at = self.output.windows(open.len()).rposition(|it| it == open);
-        let rest = &self.output[at? + open.len()..];
-        Some(&rest[..rest.iter().position(|byte| *byte == b'"')?])
+    /// What stands between this and a quote, for the first time: a session's id before a socket's.
+    fn told(&self, before: &[u8]) -> Option<&[u8]> {
+        let at = self
+            .output
+            .windows(before.len())
+            .position(|it| it == before);
+        let mut parts = self.output[at? + before.len()..].split(|it| matches!(it, b'"' | b'\\'));
+        parts.next()
+    }
+
+    /// The last argument of the last event.
+    fn offset(&self) -> Option<&[u8]> {
+        let end = self.output.windows(2).rposition(|it| it == b"\"]")?;
+        self.output[..end].rsplit(|it| *it == b'"').next()
     }
 
     /// What the server has said so far.

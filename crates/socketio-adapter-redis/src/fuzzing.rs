@@ -1,6 +1,7 @@
 //! What a fuzzer needs: everything that reads what others have written to Redis.
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::{
     sessions,
@@ -62,13 +63,22 @@ pub fn read(payload: &Bytes) {
     settles(payload, |payload| sessions::rewrite(payload));
 }
 
-/// Once written, something stays as it is.
+/// Once written, something stays as it is. But a number beyond what a float can hold, which JSON may have,
+/// is infinite in MessagePack, as it is in JavaScript, and then `null` in JSON: that takes once more.
 fn settles(payload: &Bytes, rewrite: impl Fn(&Bytes) -> Option<Vec<u8>>) {
-    if let Some(written) = rewrite(payload) {
-        let written = Bytes::from(written);
-        let again = rewrite(&written).expect("what was written can be read");
-        assert_eq!(Bytes::from(again), written);
+    let again = |payload: &Bytes| {
+        let written = rewrite(payload).expect("what was written can be read");
+        Bytes::from(written)
+    };
+    let Some(written) = rewrite(payload) else {
+        return;
+    };
+    let mut written = Bytes::from(written);
+    // a `Value` has no such numbers
+    if payload.starts_with(b"{") && serde_json::from_slice::<Value>(payload).is_err() {
+        written = again(&written);
     }
+    assert_eq!(again(&written), written);
 }
 
 fn body(it: &Envelope) -> Body {
