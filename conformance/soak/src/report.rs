@@ -89,8 +89,8 @@ fn figures(run: &Run) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "| {name} | {value} |");
     };
-    line("run", format!("{:.0} seconds", seconds));
-    line("", "---".into());
+    line("run", format!("{seconds:.0} seconds"));
+    line("---", "---".into());
     line("machine", machine());
     line(
         "clients that came",

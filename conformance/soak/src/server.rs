@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufRead as _},
     net::Ipv4Addr,
+    panic, process,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
 };
@@ -25,6 +26,12 @@ static SENT: AtomicU64 = AtomicU64::new(0);
 /// Serves until its standard input ends. Each line there is answered with the [`Counts`] of the
 /// moment.
 pub async fn run(times: Times) {
+    // Who made it panic might not even mind; the run has to.
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        report(info);
+        process::abort();
+    }));
     let io = SocketIo::builder()
         .connection_state_recovery(
             ConnectionStateRecovery::new().max_disconnection_duration(times.recovery),
