@@ -64,7 +64,7 @@ impl Times {
 
     /// The long ones, unless there is too little time for them.
     pub fn fit(run: Duration) -> Self {
-        if run >= 4 * Self::LONG.storm_every {
+        if run >= 6 * Self::LONG.storm_every {
             Self::LONG
         } else {
             Self::SHORT

@@ -25,7 +25,7 @@ pub struct Check {
 
 /// How a column developed over the last half of a run.
 pub struct Growth {
-    /// What it was in the quiet time after each storm.
+    /// What it was in the quiet time after each storm of that half.
     pub levels: Vec<f64>,
     /// Of the line through them, over the half.
     pub growth: f64,
@@ -83,10 +83,13 @@ impl Run {
         let mut points = Vec::new();
         let storms = self.storms();
         for (index, storm) in storms.iter().enumerate() {
+            if *storm < half {
+                continue;
+            }
             let next = storms.get(index + 1).copied().unwrap_or(f64::INFINITY);
             let quiet = self.samples.iter().filter(|it| {
                 let seconds = it.get("seconds");
-                seconds >= half && seconds >= storm + settle && seconds < next
+                seconds >= storm + settle && seconds < next
             });
             let (times, mut values): (Vec<f64>, Vec<f64>) =
                 quiet.map(|it| (it.get("seconds"), it.get(column))).unzip();
