@@ -6,7 +6,11 @@ use std::{
 };
 
 use testkit::{Http, Rng, Ws};
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{
     application::timer,
@@ -187,13 +191,7 @@ async fn hostility(start: Start) {
         clients.spawn(guarded(async move {
             match number % 8 {
                 0 => junk(addr, &rng.bytes(2000)).await,
-                1 => {
-                    junk(
-                        addr,
-                        b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHo",
-                    )
-                    .await
-                }
+                1 => half_a_request(addr, start.times.heartbeat()).await,
                 2 => junk_in_websocket(addr, &rng.bytes(2000)).await,
                 3 => {
                     let mut ws = websocket(addr).await;
@@ -217,6 +215,15 @@ async fn junk(addr: SocketAddr, bytes: &[u8]) {
     http.set_limit(PATIENCE);
     http.send(bytes).await;
     http.wire().rest().await;
+}
+
+/// Waits until the server has had enough of it, or this long.
+async fn half_a_request(addr: SocketAddr, limit: Duration) {
+    let mut http = Http::connect(addr).await;
+    http.set_limit(PATIENCE);
+    http.send("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHo")
+        .await;
+    let _ = timeout(limit, http.wire().rest()).await;
 }
 
 async fn junk_in_websocket(addr: SocketAddr, bytes: &[u8]) {
