@@ -1,10 +1,13 @@
 //! What clients do from the moment they connect until they are gone.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use testkit::{Http, Message, Polling, Upgrade, Ws};
 
 const PATH: &str = "/socket.io/";
+
+/// Longer than the server's longest time limit.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One way to come and go.
 pub type Cycle = (&'static str, fn(SocketAddr, usize) -> Running);
@@ -48,7 +51,7 @@ async fn polling(addr: SocketAddr, number: usize) {
 }
 
 async fn polling_of_version_3(addr: SocketAddr, number: usize) {
-    let mut session = Polling::open(addr, PATH, "EIO=3&b64=1").await;
+    let mut session = open_polling(addr, "EIO=3&b64=1").await;
     post_v3(&mut session, &rooms(number)).await;
     post_v3(&mut session, r#"421["echo","hello"]"#).await;
     until_poll_has(&mut session, r#"431["hello"]"#).await;
@@ -90,7 +93,7 @@ async fn websocket(addr: SocketAddr, number: usize) {
 }
 
 async fn websocket_of_version_3(addr: SocketAddr, number: usize) {
-    let mut ws = Ws::connect(addr, &format!("{PATH}?EIO=3&transport=websocket")).await;
+    let mut ws = open_websocket(addr, "EIO=3").await;
     ws.text(&rooms(number)).await;
     ws.text(r#"421["echo","hello"]"#).await;
     until_frame(&mut ws, r#"431["hello"]"#).await;
@@ -124,7 +127,7 @@ async fn websocket_that_breaks_the_protocol(addr: SocketAddr, number: usize) {
 }
 
 async fn websocket_that_joins_nothing(addr: SocketAddr, _: usize) {
-    let mut ws = open_websocket(addr).await;
+    let mut ws = open_websocket(addr, "EIO=4").await;
     until_closed(&mut ws).await;
 }
 
@@ -139,7 +142,7 @@ async fn upgrade(addr: SocketAddr, number: usize) {
 }
 
 async fn upgrade_of_version_3(addr: SocketAddr, number: usize) {
-    let mut session = Polling::open(addr, PATH, "EIO=3&b64=1").await;
+    let mut session = open_polling(addr, "EIO=3&b64=1").await;
     post_v3(&mut session, &rooms(number)).await;
     let mut ws = upgraded(&mut session).await;
     ws.text(r#"421["echo","hello"]"#).await;
@@ -154,6 +157,7 @@ async fn upgrade_abandoned(addr: SocketAddr, number: usize) {
     let mut upgrade = Upgrade::connect(&session).await;
     upgrade.probe().await;
     if number.is_multiple_of(2) {
+        upgrade.ws.set_limit(PATIENCE);
         until_closed(&mut upgrade.ws).await;
     }
 }
@@ -194,7 +198,7 @@ async fn namespaces_that_come_and_go(addr: SocketAddr, number: usize) {
 }
 
 async fn refused_by_a_middleware(addr: SocketAddr, _: usize) {
-    let mut ws = open_websocket(addr).await;
+    let mut ws = open_websocket(addr, "EIO=4").await;
     ws.text(r#"40/chat,{"refuse":true}"#).await;
     until_frame(&mut ws, "44/chat,").await;
     ws.close(None).await;
@@ -207,18 +211,27 @@ fn rooms(number: usize) -> String {
 }
 
 async fn joined_by_polling(addr: SocketAddr, number: usize) -> Polling {
-    let mut session = Polling::open(addr, PATH, "EIO=4").await;
+    let mut session = open_polling(addr, "EIO=4").await;
     session.post_ok(&format!("40\x1e{}", rooms(number))).await;
     until_poll_has(&mut session, "40{").await;
     session
 }
 
-async fn open_websocket(addr: SocketAddr) -> Ws {
-    Ws::connect(addr, &format!("{PATH}?EIO=4&transport=websocket")).await
+async fn open_polling(addr: SocketAddr, query: &str) -> Polling {
+    let mut session = Polling::open(addr, PATH, query).await;
+    session.get_connection().set_limit(PATIENCE);
+    session.post_connection().set_limit(PATIENCE);
+    session
+}
+
+async fn open_websocket(addr: SocketAddr, query: &str) -> Ws {
+    let mut ws = Ws::connect(addr, &format!("{PATH}?{query}&transport=websocket")).await;
+    ws.set_limit(PATIENCE);
+    ws
 }
 
 async fn joined_by_websocket(addr: SocketAddr, number: usize) -> Ws {
-    let mut ws = open_websocket(addr).await;
+    let mut ws = open_websocket(addr, "EIO=4").await;
     ws.text("40").await;
     ws.text(&rooms(number)).await;
     until_frame(&mut ws, "40{").await;

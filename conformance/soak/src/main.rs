@@ -1,252 +1,88 @@
-//! Clients of every kind come and go, many thousand of them, and the server's memory is afterwards
-//! what it was before.
-//!
-//! ```sh
-//! cargo run --release --manifest-path conformance/soak/Cargo.toml            # 50,000 cycles
-//! cargo run --release --manifest-path conformance/soak/Cargo.toml -- 1000000
-//! ```
-//!
-//! Server and clients are one process. After each round everybody has gone; then what is allocated
-//! on the heap is counted. The first round does not count: it fills what is kept for good, such as
-//! the tables of sessions.
+//! See `conformance/README.md`.
 
+mod application;
+mod child;
+mod client;
 mod clients;
+mod cycles;
 mod heap;
+mod load;
+mod plot;
+mod probe;
+mod proc;
+mod report;
+mod sample;
+mod server;
+mod soak;
+mod tally;
+mod times;
+mod verdict;
 
 use std::{
-    fs,
-    net::{Ipv4Addr, SocketAddr},
+    env, fs,
+    path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
 };
 
-use clients::CYCLES;
-use heap::{Counting, Live};
-use socketio::{
-    Args, ConnectError, DisconnectReason, EmitError, Namespace, ParentNamespace, Socket, SocketIo,
-    handler::Data,
-};
-use tokio::{
-    net::TcpListener,
-    runtime::Handle,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use heap::Counting;
+use times::Times;
 
 #[global_allocator]
 static HEAP: Counting = Counting;
 
-const ROUNDS: usize = 10;
+const USAGE: &str = "usage: soak SECONDS           mixed traffic for so long
+       soak SECONDS --write   the same; writes docs/SOAK.md
+       soak report CSV        writes docs/SOAK.md from the samples of a run
+       soak cycles COUNT      clients come and go, so many, in one process";
 
-/// How many clients are there at the same time, beside those that the server has yet to notice
-/// are gone.
-const AT_ONCE: usize = 100;
-
-/// Longer than the server needs to notice that a client has gone, and then to forget it.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What tables may keep for good: how large they become depends on how many sessions there are at
-/// the same time, not on how many there were.
-const TOLERANCE: Live = Live {
-    bytes: 128 * 1024,
-    allocations: 100,
-};
-
-#[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
-    let cycles = std::env::args().nth(1).map(|it| it.parse());
-    let Ok(cycles) = cycles.unwrap_or(Ok(50_000_usize)) else {
-        eprintln!("soak: how many cycles?");
-        return ExitCode::FAILURE;
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let done = match args[..] {
+        [seconds] => seconds.parse().ok().map(|it| {
+            let file = samples("soak-short.csv");
+            runtime.block_on(soak::run(it, &file));
+            report::judge(&file)
+        }),
+        [seconds, "--write"] => seconds.parse().ok().map(|it| {
+            let file = samples("soak.csv");
+            runtime.block_on(soak::run(it, &file));
+            report::write(&file).expect("written to docs/");
+            report::judge(&file)
+        }),
+        ["report", file] => {
+            report::write(file.as_ref()).expect("written to docs/");
+            Some(report::judge(file.as_ref()))
+        }
+        ["cycles", count] => count
+            .parse()
+            .ok()
+            .map(|it| runtime.block_on(cycles::run(it))),
+        // The other processes of a run.
+        ["server", times] => Times::named(times).map(|it| {
+            runtime.block_on(server::run(it));
+            ExitCode::SUCCESS
+        }),
+        ["probe", port] => port.parse().ok().map(|it| {
+            runtime.block_on(probe::run(it));
+            ExitCode::SUCCESS
+        }),
+        _ => None,
     };
-    let round = cycles.div_ceil(ROUNDS);
-    let soak = Soak::start().await;
-    println!(
-        "{round} cycles in each of {ROUNDS} rounds, {} kinds:",
-        CYCLES.len()
-    );
-    for (name, _) in CYCLES {
-        println!("  {}", name.replace('_', " "));
-    }
-    println!("  cycles  seconds  sessions  sockets  tasks  allocations  heap KiB  RSS KiB");
-    soak.report(0, Duration::ZERO);
-
-    let start = Instant::now();
-    let mut first = None;
-    for number in 0..=ROUNDS {
-        soak.round(number * round, round).await;
-        soak.report((number + 1) * round, start.elapsed());
-        first.get_or_insert_with(Live::now);
-    }
-    let grown = Live::now() - first.expect("a round");
-    println!(
-        "soak: after {} cycles there are {} bytes and {} allocations more",
-        ROUNDS * round,
-        grown.bytes,
-        grown.allocations
-    );
-    if grown.bytes > TOLERANCE.bytes || grown.allocations > TOLERANCE.allocations {
-        println!("soak: that is too much");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    done.unwrap_or_else(|| {
+        eprintln!("{USAGE}");
+        ExitCode::FAILURE
+    })
 }
 
-struct Soak {
-    io: SocketIo,
-    /// Whose children clients bring into being.
-    made: ParentNamespace,
-    port: u16,
-    /// Tasks without a client.
-    tasks: usize,
-}
-
-impl Soak {
-    async fn start() -> Self {
-        let short = Duration::from_millis(400);
-        let io = SocketIo::builder()
-            .connect_timeout(short)
-            .cleanup_empty_child_namespaces(true)
-            .engine(|config| {
-                config
-                    .ping_interval(short)
-                    .ping_timeout(short)
-                    .upgrade_timeout(short)
-                    .close_timeout(short)
-            })
-            .build();
-        for name in ["/", "/chat"] {
-            application(&io.of(name));
-        }
-        let made = io.of_dynamic("/made/{name}");
-        made.on("rooms", rooms).on("echo", async |args: Args| args);
-        io.on_error(|_| {});
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await;
-        let listener = listener.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        tokio::spawn(socketio::serve(listener, io.service()).into_future());
-        sleep(Duration::from_millis(10)).await;
-        Self {
-            io,
-            made,
-            port,
-            tasks: tasks(),
-        }
-    }
-
-    /// So many clients, and everybody has gone.
-    async fn round(&self, from: usize, cycles: usize) {
-        let mut clients = JoinSet::new();
-        for number in from..from + cycles {
-            if clients.len() == AT_ONCE {
-                clients
-                    .join_next()
-                    .await
-                    .expect("a client")
-                    .expect("no panic");
-            }
-            let (_, cycle) = CYCLES[number % CYCLES.len()];
-            clients.spawn(cycle(self.addr(number), number));
-        }
-        while let Some(ended) = clients.join_next().await {
-            ended.expect("no panic");
-        }
-        let gone = async {
-            while self.sessions() + self.sockets() + self.made.children().len() > 0
-                || tasks() > self.tasks
-            {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if timeout(PATIENCE, gone).await.is_err() {
-            self.report(from + cycles, PATIENCE);
-            panic!("not everybody has gone");
-        }
-    }
-
-    /// Many addresses of this machine, as there are only so many ports for each.
-    fn addr(&self, number: usize) -> SocketAddr {
-        (
-            Ipv4Addr::new(127, 0, 0, 1 + (number % 100) as u8),
-            self.port,
-        )
-            .into()
-    }
-
-    fn report(&self, cycles: usize, time: Duration) {
-        let Live { bytes, allocations } = Live::now();
-        println!(
-            "{cycles:8}  {:7.1}  {:8}  {:7}  {:5}  {allocations:11}  {:8.1}  {:7}",
-            time.as_secs_f64(),
-            self.sessions(),
-            self.sockets(),
-            tasks(),
-            bytes as f64 / 1024.0,
-            resident_kib(),
-        );
-    }
-
-    fn sessions(&self) -> usize {
-        self.io.service().sessions()
-    }
-
-    fn sockets(&self) -> usize {
-        let made = self.made.children();
-        let namespaces = [self.io.of("/"), self.io.of("/chat")];
-        namespaces.iter().chain(&made).map(Namespace::len).sum()
-    }
-}
-
-fn application(namespace: &Namespace) {
-    namespace.middleware(async |socket: Socket| {
-        socket.join("early");
-        match socket.handshake().auth().contains("refuse") {
-            true => Err(ConnectError::new("no")),
-            false => Ok(()),
-        }
-    });
-    namespace.on_connection(async |socket: Socket| {
-        // It holds the socket that holds it.
-        let own = socket.clone();
-        socket.on("own", move || {
-            let _ = &own;
-            async {}
-        });
-    });
-    namespace.on("rooms", rooms);
-    namespace.on("echo", async |args: Args| args);
-    // Nobody answers.
-    namespace.on("ask", async |socket: Socket| {
-        let _ = socket.emit_with_ack::<()>("question", &()).await;
-    });
-    namespace.on("ask all", async |socket: Socket, Data(()): Data<()>| {
-        let everybody = socket.namespace().timeout(Duration::from_millis(50));
-        let _ = everybody.emit_with_ack::<()>("question", &()).await;
-    });
-    namespace.on("slow", async || sleep(Duration::from_millis(100)).await);
-    namespace.on("kick", async |socket: Socket| socket.disconnect_all());
-    namespace.on_disconnect(async |socket: Socket, _: DisconnectReason| {
-        socket.broadcast().emit("left", &socket.id())
-    });
-}
-
-async fn rooms(socket: Socket, Data(own): Data<String>) -> Result<(), EmitError> {
-    socket.join(["all".into(), format!("room {own}")]);
-    socket.to("all").emit("joined", &own)?;
-    let room = socket.namespace().to(format!("room {own}"));
-    room.emit("welcome", &())
-}
-
-fn tasks() -> usize {
-    Handle::current().metrics().num_alive_tasks()
-}
-
-/// What the system says, if it does: the second number is pages of 4 KiB.
-fn resident_kib() -> usize {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|it| it.parse::<usize>().ok());
-    pages.unwrap_or(0) * 4
+/// Where a run writes as it goes.
+fn samples(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    fs::create_dir_all(&folder).expect("a folder");
+    folder.join(name)
 }
