@@ -60,6 +60,7 @@ pub fn serve<S>(listener: TcpListener, service: S) -> Serve<S> {
         service,
         shutdown: Box::pin(pending()),
         header_timeout: HEADER_TIME,
+        write_timeout: WRITE_TIME,
         max_header_bytes: MAX_HEAD,
         max_connections: MAX_CONNECTIONS,
     }
@@ -72,6 +73,7 @@ pub struct Serve<S> {
     service: S,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
     header_timeout: Duration,
+    write_timeout: Duration,
     max_header_bytes: usize,
     max_connections: usize,
 }
@@ -95,6 +97,14 @@ impl<S> Serve<S> {
     /// between two. Beyond that the connection is closed. Default: 30 s.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.header_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take so little of an answer that none of the rest fits into the buffers of
+    /// the operating system. Beyond that the connection is closed. Default: 60 s. A WebSocket has its heartbeat and
+    /// [`max_queued`](crate::Config::max_queued).
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
         self
     }
 
@@ -179,11 +189,15 @@ where
             peer: Peer::new(addr),
             hold: Hold::default(),
         };
-        let heads = (serve.header_timeout, serve.max_header_bytes);
+        let limits = Limits {
+            header_timeout: serve.header_timeout,
+            write_timeout: serve.write_timeout,
+            max_header_bytes: serve.max_header_bytes,
+        };
         tokio::spawn(serve_connection(
             stream,
             service,
-            heads,
+            limits,
             drain.clone(),
             place,
         ));
@@ -195,12 +209,20 @@ where
     Ok(())
 }
 
+/// Of one connection.
+#[derive(Clone, Copy)]
+struct Limits {
+    header_timeout: Duration,
+    write_timeout: Duration,
+    max_header_bytes: usize,
+}
+
 /// Serves a connection to its end; once there is a shutdown, the request in progress is the last. All of
 /// hyper's state is made inside, since a future holds twice what it is given.
 async fn serve_connection<S, R>(
     stream: TcpStream,
     service: WithPeer<S>,
-    (header_timeout, max_header_bytes): (Duration, usize),
+    limits: Limits,
     mut drain: watch::Receiver<bool>,
     _place: Result<OwnedSemaphorePermit, AcquireError>,
 ) where
@@ -209,10 +231,10 @@ async fn serve_connection<S, R>(
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let stream = Wire::new(stream, service.hold.clone());
+    let stream = Wire::new(stream, service.hold.clone(), limits.write_timeout);
     let connection = http1::Builder::new()
-        .header_read_timeout(header_timeout)
-        .max_buf_size(max_header_bytes)
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.max_header_bytes)
         .timer(HeadTimer::default())
         .serve_connection(stream, service);
     let mut connection = pin!(connection.with_upgrades());
@@ -278,6 +300,9 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
 
 /// How long a client may take for the head of a request, unless something else is said.
 const HEADER_TIME: Duration = Duration::from_secs(30);
+
+/// How long a client may take nothing of an answer, unless something else is said.
+const WRITE_TIME: Duration = Duration::from_secs(60);
 
 /// The largest head of a request, unless something else is said.
 const MAX_HEAD: usize = 64 * 1024;

@@ -10,7 +10,12 @@ use std::{
 use common::{A_MOMENT, App, ECHO, PATH, Running, assert_error, refuse_ws, start};
 use engineio::{Config, ConnectionErrorKind, Server, forwarded_for};
 use testkit::{Http, Polling, Upgrade, Wire, Ws, within};
-use tokio::{net::TcpListener, sync::mpsc, time::sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::mpsc,
+    time::sleep,
+};
 
 const OPEN: &str = "/engine.io/?EIO=4&transport=polling";
 const OPEN_WS: &str = "/engine.io/?EIO=4&transport=websocket";
@@ -249,7 +254,7 @@ async fn serve(
 ) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("an address");
-    let server = Server::new(Config::default(), App::new(ECHO));
+    let server = Server::new(Config::default().max_payload(10_000_000), App::new(ECHO));
     let serve = change(engineio::serve(listener, server));
     tokio::spawn(async move { serve.await.expect("no error") });
     addr
@@ -272,6 +277,62 @@ async fn a_head_that_takes_too_long_is_not_waited_for() {
     assert!(begin.elapsed() < testkit::TIME_LIMIT);
     silent.rest().await;
     idle.closed().await;
+}
+
+/// A client that polls when there is more for it than the systems of both sides keep, and its system
+/// takes no more than so many bytes ahead.
+async fn poll_of_much(addr: SocketAddr, ahead: u32) -> TcpStream {
+    let mut session = Polling::open(addr, PATH, "EIO=4").await;
+    let text = format!("4{}", "x".repeat(MUCH - 1));
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(ahead).expect("a buffer");
+    let mut stream = socket.connect(addr).await.expect("a connection");
+    session.post_ok(&text).await;
+    let url = format!("{PATH}?EIO=4&transport=polling&sid={}", session.sid());
+    let request = format!("GET {url} HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    stream
+}
+
+const MUCH: usize = 8_000_000;
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_is_not_kept() {
+    let addr = serve(|it| it.write_timeout(Duration::from_millis(300))).await;
+    let mut stream = poll_of_much(addr, 4096).await;
+    sleep(Duration::from_secs(1)).await;
+    let mut came = Vec::new();
+    let ended = within(
+        testkit::TIME_LIMIT,
+        "the end",
+        stream.read_to_end(&mut came),
+    );
+    let _ = ended.await;
+    assert!(
+        came.starts_with(b"HTTP/1.1 200") && came.len() < MUCH,
+        "{}",
+        came.len()
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_read_slowly_is_kept() {
+    let addr = serve(|it| it.write_timeout(Duration::from_millis(500))).await;
+    let mut stream = poll_of_much(addr, 256 * 1024).await;
+    let begin = Instant::now();
+    let mut came = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    while came < MUCH {
+        let n = within(testkit::TIME_LIMIT, "more", stream.read(&mut buffer)).await;
+        let n = n.expect("no reset");
+        assert!(n > 0, "the end, after {came} bytes");
+        came += n;
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(
+        begin.elapsed() > Duration::from_millis(500),
+        "too fast to tell"
+    );
 }
 
 #[tokio::test]

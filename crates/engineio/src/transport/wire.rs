@@ -7,12 +7,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Sleep, sleep},
+};
 
 /// A TCP connection on which a response can be [held back](Hold): a WebSocket's 101 then leaves
 /// together with the first packet of its session, by one system call instead of two.
@@ -21,6 +25,10 @@ pub(crate) struct Wire {
     stream: TokioIo<TcpStream>,
     hold: Hold,
     held: Vec<u8>,
+    /// How long the client may take none of what waits for it.
+    write_timeout: Duration,
+    /// While it takes none.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// Holds back the 101 that is written to a connection next, and what comes behind it. Whoever asks
@@ -35,11 +43,13 @@ impl Hold {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, hold: Hold) -> Self {
+    pub(crate) fn new(stream: TcpStream, hold: Hold, write_timeout: Duration) -> Self {
         Self {
             stream: TokioIo::new(stream),
             hold,
             held: Vec::new(),
+            write_timeout,
+            stalled: None,
         }
     }
 
@@ -85,7 +95,15 @@ impl Write for Wire {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if !self.holds(bufs) {
-            return self.stream().poll_write_vectored(cx, bufs);
+            let written = self.stream().poll_write_vectored(cx, bufs);
+            if written.is_ready() {
+                self.stalled = None;
+                return written;
+            }
+            let time = self.write_timeout;
+            let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(time)));
+            ready!(stalled.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = self.held.len();
         for buf in bufs {
