@@ -30,7 +30,7 @@ use socketio::{
     BoxError, BroadcastOperator, Namespace, RemoteSocket, ServerSideError, ServerSideEvent,
     SocketIo,
 };
-use socketio_adapter_redis::{Emitter, PubSubAdapter, Redis};
+use socketio_adapter_redis::{Emitter, Redis};
 
 use crate::values::{Any, args};
 
@@ -131,7 +131,7 @@ pub(crate) async fn run(
     io: &SocketIo,
     notes: &Notes,
     redis: &Redis,
-    key: &str,
+    emitter: &Emitter,
     command: Value,
 ) -> Result<Value, BoxError> {
     let it: Command = serde_json::from_value(command)?;
@@ -165,7 +165,7 @@ pub(crate) async fn run(
         }
         "notes" => return Ok(notes.take().into()),
         "count" => return Ok(namespace.server_count().await?.into()),
-        "emitter" => as_emitter(redis, key, &it)?,
+        "emitter" => as_emitter(emitter, &it)?,
         "stats" => {
             let stats = redis.stats();
             return Ok(json!({
@@ -181,8 +181,7 @@ pub(crate) async fn run(
     Ok(Value::Null)
 }
 
-fn as_emitter(redis: &Redis, key: &str, it: &Command) -> Result<(), BoxError> {
-    let emitter = Emitter::pub_sub(&PubSubAdapter::new(redis.clone()).key(key));
+fn as_emitter(emitter: &Emitter, it: &Command) -> Result<(), BoxError> {
     let mut to = emitter.of(&it.nsp);
     for room in &it.rooms {
         to = to.to(&**room);

@@ -16,7 +16,7 @@ use socketio::{
     parser::MsgpackParser,
 };
 use socketio_adapter_redis::{
-    PubSubAdapter, Redis, ShardedAdapter, StreamsAdapter, SubscriptionMode,
+    Emitter, PubSubAdapter, Redis, ShardedAdapter, StreamsAdapter, SubscriptionMode,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -84,6 +84,7 @@ async fn run() -> Result<(), BoxError> {
     } else {
         builder.build()
     };
+    let emitter = options.emitter(&redis);
     let notes = Notes::default();
     if options.is_at_request {
         at_request::serve(&io.of("/"));
@@ -108,10 +109,10 @@ async fn run() -> Result<(), BoxError> {
     while let Some(line) = lines.next_line().await? {
         let command: Value = serde_json::from_str(&line)?;
         let (io, notes, redis) = (io.clone(), notes.clone(), redis.clone());
-        let key = options.key.clone();
+        let emitter = emitter.clone();
         tokio::spawn(async move {
             let id = command["id"].clone();
-            let line = match commands::run(&io, &notes, &redis, &key, command).await {
+            let line = match commands::run(&io, &notes, &redis, &emitter, command).await {
                 Ok(result) => json!({ "id": id, "result": result }),
                 Err(error) => json!({ "id": id, "error": error.to_string() }),
             };
@@ -120,6 +121,23 @@ async fn run() -> Result<(), BoxError> {
     }
     io.close().await;
     Ok(())
+}
+
+impl Options {
+    /// For servers like this one.
+    fn emitter(&self, redis: &Redis) -> Emitter {
+        let redis = redis.clone();
+        match &*self.mode {
+            "streams" | "streams-recovery" => {
+                let streams = StreamsAdapter::builder().stream_name(&self.key);
+                Emitter::streams(streams.channel_prefix(&self.key), redis)
+            }
+            mode if mode.starts_with("sharded") => {
+                Emitter::sharded(&ShardedAdapter::new(redis).channel_prefix(&self.key))
+            }
+            _ => Emitter::pub_sub(&PubSubAdapter::new(redis).key(&self.key)),
+        }
+    }
 }
 
 struct Options {
