@@ -28,7 +28,7 @@ use crate::{
     routes::{Change, Routes, Topic},
 };
 
-/// What all connections of a [`Redis`] have in common.
+/// What all connections of a [`Redis`](crate::Redis) have in common.
 pub(crate) struct Common {
     pub(crate) runtime: Handle,
     pub(crate) counters: Counters,

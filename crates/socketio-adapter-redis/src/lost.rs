@@ -24,7 +24,7 @@ pub struct Lost {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LostReason {
-    /// Redis is away or slow, and [so many bytes](Builder::max_queued) wait already.
+    /// Redis is away or slow, and [so many bytes](crate::Builder::max_queued) wait already.
     QueueFull,
     /// The connection was lost before Redis had answered. They may have arrived.
     Unconfirmed,

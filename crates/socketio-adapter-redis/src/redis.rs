@@ -78,7 +78,7 @@ pub struct Stats {
     pub connections: u64,
     /// Messages that Redis has taken.
     pub published: u64,
-    /// Messages that were [lost](Lost), for whatever reason.
+    /// Messages that were [lost](crate::Lost), for whatever reason.
     pub lost: u64,
     /// Messages that came, this server's own among them.
     pub received: u64,
