@@ -467,11 +467,9 @@ impl Publication {
             } => Place::Slot(slot(channel)),
             Publication::Publish { .. } => Place::Home,
             Publication::Append { stream, .. } => Place::Slot(slot(stream)),
-            Publication::Keep {
-                behind: Some(stream),
-                ..
-            } => Place::Slot(slot(stream)),
-            Publication::Keep { key, .. } | Publication::Forget { key } => Place::Slot(slot(key)),
+            Publication::Keep { key, behind, .. } | Publication::Forget { key, behind } => {
+                Place::Slot(slot(behind.as_deref().unwrap_or(key)))
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Counters {
     pub(crate) lost: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) refused: AtomicU64,
-    /// Messages that Redis has answered with an error.
+    /// Messages for channels that Redis has answered with an error.
     pub(crate) refusals: AtomicU64,
 }
 
@@ -125,12 +125,6 @@ impl Common {
                 bytes,
                 reason,
             });
-        }
-        if reason == LostReason::Refused {
-            self.counters
-                .refusals
-                .fetch_add(messages, Ordering::Relaxed);
-            self.changed();
         }
     }
 }
@@ -440,12 +434,25 @@ impl Link {
     fn refuse_all(&self, publications: Vec<Publication>) {
         let reason = LostReason::Refused;
         self.common.lost_all(publications.iter(), reason);
+        self.count_refusals(&publications);
     }
 
     fn refused(&self, publication: &Publication, error: ServerError) {
         tracing::warn!(error = %RedisError::from(error), "Redis refuses a message");
         let reason = LostReason::Refused;
         self.common.lost(1, publication.len(), reason);
+        self.count_refusals(std::slice::from_ref(publication));
+    }
+
+    /// Of messages for channels, among which may be a relay's.
+    fn count_refusals(&self, publications: &[Publication]) {
+        let is_message = |it: &&Publication| matches!(it, Publication::Publish { .. });
+        let count = publications.iter().filter(is_message).count();
+        if count > 0 {
+            let refusals = &self.common.counters.refusals;
+            refusals.fetch_add(count as u64, Ordering::Relaxed);
+            self.common.changed();
+        }
     }
 
     fn answer(&self, question: Question, answer: Value) {

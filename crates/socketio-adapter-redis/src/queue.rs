@@ -49,7 +49,11 @@ pub(crate) enum Publication {
         behind: Option<Arc<str>>,
     },
     /// Not to be kept any more.
-    Forget { key: String },
+    Forget {
+        key: String,
+        /// As above, so that it does not overtake what is kept.
+        behind: Option<Arc<str>>,
+    },
 }
 
 impl Publication {
@@ -63,7 +67,7 @@ impl Publication {
                 stream.len() + fields.sum::<usize>()
             }
             Publication::Keep { key, value, .. } => key.len() + value.len(),
-            Publication::Forget { key } => key.len(),
+            Publication::Forget { key, .. } => key.len(),
         }
     }
 
@@ -89,9 +93,7 @@ impl Publication {
                     command.arg(*name).arg(value);
                 }
             }
-            Publication::Keep {
-                behind: Some(_), ..
-            } => {
+            _ if self.is_behind() => {
                 commands.cmd("PING");
             }
             Publication::Keep {
@@ -99,7 +101,7 @@ impl Publication {
             } => {
                 commands.cmd("SET").arg(key).arg(value).arg("PX").arg(*time);
             }
-            Publication::Forget { key } => {
+            Publication::Forget { key, .. } => {
                 commands.cmd("DEL").arg(key);
             }
         }
@@ -118,7 +120,7 @@ impl Publication {
 
     /// The same when that has been written.
     pub(crate) fn not_behind(mut self) -> Self {
-        if let Publication::Keep { behind, .. } = &mut self {
+        if let Publication::Keep { behind, .. } | Publication::Forget { behind, .. } = &mut self {
             *behind = None;
         }
         self

@@ -205,7 +205,7 @@ impl Redis {
         self.common().changed.subscribe()
     }
 
-    /// How many messages Redis has answered with an error.
+    /// How many messages for channels Redis has answered with an error.
     pub(crate) fn refusals(&self) -> u64 {
         self.common().counters.refusals.load(Ordering::Relaxed)
     }

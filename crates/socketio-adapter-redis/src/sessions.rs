@@ -44,8 +44,7 @@ impl SessionStore for Sessions {
     fn save(&self, session: &StoredSession, keep: Duration) {
         match encode(session) {
             Ok(value) => {
-                // Nobody shall find the session, and not the events that came before its end.
-                let behind = self.redis.is_cluster().then(|| self.stream.clone());
+                let behind = self.behind();
                 self.redis.publish(Publication::Keep {
                     key: self.key(&session.pid),
                     value,
@@ -59,7 +58,8 @@ impl SessionStore for Sessions {
 
     fn forget(&self, pid: &str) {
         let key = self.key(pid);
-        self.redis.publish(Publication::Forget { key });
+        let behind = self.behind();
+        self.redis.publish(Publication::Forget { key, behind });
     }
 
     fn take(
@@ -109,10 +109,14 @@ impl SessionStore for Sessions {
                 redis.ask(stream, command)
             };
             let mut until = place;
+            let mut count = FIRST_PAGE;
             loop {
                 let next = until.next().to_string();
-                let page = entries(range(&next, PAGE).await?);
-                let is_last = page.len() < PAGE;
+                let page = entries(range(&next, count).await?);
+                let is_last = page.len() < count;
+                let bytes = page.iter().flat_map(|(_, fields)| fields.values());
+                let bytes: usize = bytes.map(Bytes::len).sum();
+                count = (PAGE_BYTES * page.len() / bytes.max(1)).clamp(1, PAGE.min(count * 8));
                 for (id, fields) in page {
                     let Ok(place) = id.parse() else {
                         continue;
@@ -144,6 +148,11 @@ impl SessionStore for Sessions {
 impl Sessions {
     fn key(&self, pid: &str) -> String {
         format!("{}{pid}", self.prefix)
+    }
+
+    /// Nobody shall find a session, and not the events that came before its end.
+    fn behind(&self) -> Option<Arc<str>> {
+        self.redis.is_cluster().then(|| self.stream.clone())
     }
 }
 
@@ -253,8 +262,13 @@ const TAKE: &str = "\
     redis.call('DEL', KEYS[1]) \
     return {value, time}";
 
-/// How many entries are read at once.
+/// How many entries are read at once, at first and at most.
+const FIRST_PAGE: usize = 4;
 const PAGE: usize = 1000;
+
+/// What they have together, about. They come on a connection that Redis cuts when too much waits for
+/// it, by default 32 MiB.
+const PAGE_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -615,7 +615,7 @@ async fn many_come_at_once() {
 async fn too_much_to_be_kept_begins_anew() {
     let server = Server::start();
     let stream = unique();
-    let recovery = ConnectionStateRecovery::new().max_bytes(100_000);
+    let recovery = ConnectionStateRecovery::new().max_bytes(800_000);
     let one = node(&server, &stream).await;
     let two = node_with(&server, &stream, recovery).await;
     let nodes = [one, two];
@@ -761,4 +761,66 @@ async fn what_redis_keeps_no_longer_is_missed_by_nobody() {
     let early = Client::with(two, Some(early)).await;
     assert!(early.recovered);
     assert!(early.events == [json!(["n", "missed"])]);
+}
+
+/// Whoever breaks off while Redis is asked does not take its session along.
+#[tokio::test]
+async fn who_breaks_off_and_comes_again_is_what_it_was() {
+    let server = Server::start();
+    let nodes: [Node; 2] = nodes(&server).await;
+    let [one, two] = &nodes;
+    for at in [one, two] {
+        let mut client = Client::connect(one).await;
+        client.join("room").await;
+        let client = client.lose(one).await;
+        settle(&nodes).await;
+        server.command(&["client", "pause", "1000"]);
+        let first = Client::arrive(at, Some(client)).await;
+        sleep(Duration::from_millis(300)).await;
+        let (pid, offset) = (first.pid.clone(), first.offset.clone());
+        drop(first);
+        sleep(Duration::from_millis(1_200)).await;
+        let mut again = Client::connect(two).await;
+        (again.pid, again.offset) = (pid, offset);
+        assert!(Client::with(at, Some(again)).await.recovered);
+    }
+}
+
+/// What they have missed is more than Redis lets wait for a connection, and for one that subscribes
+/// it cuts that.
+#[tokio::test]
+async fn many_who_have_missed_much_harm_no_connection() {
+    let server = Server::start();
+    let stream = unique();
+    let recovery = ConnectionStateRecovery::new().max_bytes(256 * 1024 * 1024);
+    let one = node_with(&server, &stream, recovery).await;
+    let two = node_with(&server, &stream, recovery).await;
+    let nodes = Arc::new([one, two]);
+    know_each_other(&nodes[..]).await;
+    let [one, two] = &*nodes;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = Client::connect(one).await;
+        client.join("room").await;
+        clients.push(client);
+    }
+    one.io.close().await;
+    for number in 0..100 {
+        let event = (number, "x".repeat(50_000));
+        two.io.to("room").emit("n", &event).unwrap();
+    }
+    settle(&nodes[..]).await;
+    let connections = two.redis.stats().connections;
+    let mut come = JoinSet::new();
+    for client in clients {
+        let nodes = nodes.clone();
+        come.spawn(async move { Client::with(&nodes[1], Some(client)).await });
+    }
+    let clients = come.join_all().await;
+    assert_eq!(two.redis.stats().connections, connections);
+    assert!(
+        clients
+            .iter()
+            .all(|it| it.recovered && it.events.len() == 100)
+    );
 }

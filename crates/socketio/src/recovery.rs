@@ -27,7 +27,7 @@ use socketio_adapter::{
     Cluster, Event, Message, Options, Place, Room, Selection, SessionStore, StoredSession,
 };
 use socketio_proto::{Args, ArgsWriter, EncodeError, Encoded, ToArgs};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 pub(crate) use self::budget::Budget;
 use self::{
@@ -116,7 +116,6 @@ pub(crate) struct Recovery {
     next_offset: AtomicU64,
     /// If clients may come back to another server.
     store: OnceLock<Arc<dyn SessionStore>>,
-    reading: Semaphore,
     /// Sockets of protocol 4 have been here. They know no offsets, and must not see any.
     has_old_clients: AtomicBool,
     state: Mutex<State>,
@@ -242,7 +241,6 @@ impl Recovery {
             prefix: random[..PREFIX].into(),
             next_offset: AtomicU64::new(0),
             store: OnceLock::new(),
-            reading: Semaphore::new(elsewhere::READERS),
             has_old_clients: AtomicBool::new(false),
             state: Mutex::new(State {
                 log: Log::default(),
@@ -775,6 +773,9 @@ impl Drop for Claim {
             state.account.sub(foreign.bytes);
         }
         if let Some(saved) = self.saved.take() {
+            if self.may_be_stored {
+                recovery.store(&pid, &saved);
+            }
             state.sessions.insert(pid, Entry::Saved(saved));
         } else if let Some(Entry::Claimed) = state.sessions.get(&pid) {
             state.sessions.remove(&pid);

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use super::{ConnectionStateRecovery, LONGEST};
+use tokio::sync::Semaphore;
+
+use super::{ConnectionStateRecovery, LONGEST, elsewhere::READERS};
 
 /// What a whole server keeps.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(crate) struct Budget {
     /// server may not have noticed that it was gone.
     pub(super) keep: Duration,
     used: AtomicUsize,
+    /// Who reads what was missed from a store.
+    pub(super) reading: Semaphore,
 }
 
 impl Budget {
@@ -26,6 +30,7 @@ impl Budget {
             options,
             keep: options.max_disconnection_duration + heartbeat.min(LONGEST),
             used: AtomicUsize::new(0),
+            reading: Semaphore::new(READERS),
         }
     }
 

@@ -6,10 +6,20 @@
 //! and stand in their places; together this tells what was missed. Once a client has been sent what
 //! was in the store, all servers alike, a place alone is its offset, as for the official server.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use socketio_adapter::{BoxError, Event, Options, Place, Room, SessionStore, StoredSession};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, error::Elapsed, sleep, timeout},
+};
 
 use super::{
     Claim, Credentials, Entry, Followed, Foreign, PREFIX, Record, Recoverable, Recovery, Redeemed,
@@ -144,7 +154,7 @@ impl Recovery {
             // It came before the store was there, and is in no other place.
             return self.claim_here(claim);
         }
-        match timeout(TIME, take(&*store, &claim.pid)).await {
+        match taken(&store, &claim.pid).await {
             Ok(Ok(Some((session, left)))) => {
                 let left = left.min(self.budget.options.max_disconnection_duration);
                 let expires = Instant::now() + left;
@@ -220,13 +230,15 @@ impl Recovery {
             since: received.text().into(),
             stays,
         };
-        let most = self.budget.options.max_bytes;
+        // All who read at the same time keep to the limit together.
+        let most = self.budget.options.max_bytes / READERS;
         let mut show = |event: Event, options: Options| {
             let mark = read_mark(&options);
             if let Some((server, number)) = mark
                 && *server == *self.prefix
             {
                 foreign.own.insert(number);
+                foreign.bytes += NUMBER;
             }
             let is_in = |room: &Room| record.rooms.contains(room) || *room == sid;
             let selection = &options.selection;
@@ -239,7 +251,8 @@ impl Recovery {
                 let (codec, name) = (namespace.codec(), namespace.name());
                 codec.event(name, None, &event.name, &args).ok()
             });
-            foreign.bytes += packet.as_ref().map_or(most, |it| ENTRY + it.len());
+            let bytes = packet.as_ref().map_or(most, |it| ENTRY + it.len());
+            foreign.bytes = foreign.bytes.saturating_add(bytes);
             if foreign.bytes <= most {
                 foreign
                     .missed
@@ -248,12 +261,13 @@ impl Recovery {
         };
         let until = {
             // When a server has died many come at once, and each reads what it has missed.
-            let _turn = self.reading.acquire().await.ok()?;
+            let _turn = self.budget.reading.acquire().await.ok()?;
             let read = store.events_after(received.place, &mut show);
             timeout(TIME, read).await.ok()?.ok()??
         };
         foreign.until = until;
         self.drop_saved(&mut claim);
+        (foreign.bytes <= most).then_some(())?;
         self.state().hold(foreign.bytes).then_some(())?;
         claim.foreign = Some(Box::new(foreign));
         Some(Recoverable::claimed(claim))
@@ -336,6 +350,28 @@ impl Recovery {
     }
 }
 
+/// Takes a session, within the time. If the client has gone meanwhile it is kept again.
+async fn taken(
+    store: &Arc<dyn SessionStore>,
+    pid: &str,
+) -> Result<Result<Option<(StoredSession, Duration)>, BoxError>, Elapsed> {
+    let (give, mut given) = oneshot::channel();
+    let is_late = Arc::new(AtomicBool::new(false));
+    let (store, pid, late) = (store.clone(), pid.to_owned(), is_late.clone());
+    tokio::spawn(async move {
+        let taken = take(&*store, &pid).await;
+        // If it is only late, the client goes on with what this server has.
+        if let Err(Ok(Some((session, left)))) = give.send(taken)
+            && !late.load(Ordering::Acquire)
+        {
+            store.save(&session, left);
+        }
+    });
+    let taken = timeout(TIME, &mut given).await;
+    is_late.store(taken.is_err(), Ordering::Release);
+    Ok(taken?.unwrap_or_else(|gone| Err(gone.into())))
+}
+
 /// Takes a session. The server where the client has been may just be about to save it.
 async fn take(
     store: &dyn SessionStore,
@@ -352,6 +388,9 @@ async fn take(
     }
 }
 
+/// What a number costs.
+const NUMBER: usize = 32;
+
 /// What an event costs besides its bytes.
 const ENTRY: usize = 64;
 
@@ -359,10 +398,10 @@ const ENTRY: usize = 64;
 const MAX_PID: usize = 64;
 
 /// How many clients may read at once what they have missed.
-pub(super) const READERS: usize = 16;
+pub(super) const READERS: usize = 8;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_millis(160);
 
-/// How long the store has for an answer. A client waits for it.
+/// How long the store has for a session, and then for events. A client waits for it.
 const TIME: Duration = Duration::from_secs(3);
