@@ -140,25 +140,31 @@ export const classes = [
     name: "a placeholder that names no attachment, before they have come",
     decoders: PACKETS,
     why: "The official parser looks at placeholders when all attachments are there. Here a packet that cannot be right is refused before anybody keeps what belongs to it.",
-    holds: (_, theirs, own) => own.error === "illegal attachments" && !theirs.error && isEqual({ ...theirs, error: own.error }, own),
+    holds: (messages, theirs, own) =>
+      own.error === "illegal attachments" &&
+      !theirs.error &&
+      isEqual({ ...theirs, error: own.error }, own) &&
+      texts(messages).some((it) => placeholders(it).some((num) => !(Number(num) < attachments(it)))),
   },
   {
     name: "a placeholder whose number is not plain digits",
     decoders: PACKETS,
     why: "To JavaScript 0.0 and -0 are 0, and the attachment number 0.5 is undefined. Clients write digits.",
-    holds: (_, theirs, own) => stops(own, theirs, "illegal attachments"),
+    holds: (messages, theirs, own) =>
+      stops(own, theirs, "illegal attachments") &&
+      texts(messages).some((it) => placeholders(it).some((num) => !/^\d+$/.test(num))),
   },
   {
     name: "a namespace that is too long",
     decoders: PACKETS,
     why: "Its length has a limit here, max_namespace_length.",
-    holds: (_, theirs, own) => stops(own, theirs, "namespace too long"),
+    holds: (messages, theirs, own) => stops(own, theirs, "namespace too long") && isLong(messages),
   },
   {
     name: "an event name that is too long",
     decoders: PACKETS,
     why: "Its length has a limit here, max_event_name_length.",
-    holds: (_, theirs, own) => stops(own, theirs, "event name too long"),
+    holds: (messages, theirs, own) => stops(own, theirs, "event name too long") && isLong(messages),
   },
   {
     name: "half a surrogate pair in an event name",
@@ -224,6 +230,17 @@ export const classes = [
     holds: ([bytes], theirs, own) => !theirs.error && !own.error && bytes.includes("__proto__"),
   },
 ];
+
+/** What stands in the place of the numbers of placeholders, of which some may have none. */
+const placeholders = (text) => {
+  const numbers = [...text.matchAll(/"num"\s*:\s*([^,}\s]*)/g)].map(([, num]) => num);
+  return text.split('"_placeholder"').length - 1 > numbers.length ? [...numbers, "undefined"] : numbers;
+};
+
+const attachments = (text) => Number(/^[56](\d+)-/.exec(text)?.[1] ?? 0);
+
+/** Whether there is anything that could be too long. */
+const isLong = (messages) => texts(messages).some((it) => Buffer.byteLength(it) > 1_024);
 
 const RESERVED = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
