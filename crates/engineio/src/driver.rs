@@ -1,6 +1,7 @@
 //! The one future per session.
 
 use std::{
+    cell::LazyCell,
     future::Future,
     mem,
     pin::{Pin, pin},
@@ -20,6 +21,7 @@ use crate::{
     Acceptor, Connection, Server, SessionHandle, clock,
     item::{Item, PollReply, Post},
     sessions::Departure,
+    signal::Signal,
     transport::websocket::{Incoming, WebSocket},
     visitors::Visit,
 };
@@ -43,6 +45,8 @@ pub(crate) struct Driver<A: Acceptor> {
     /// Answers that wait until the application has caught up.
     posts: Vec<oneshot::Sender<Result<(), Violation>>>,
     items: Queue<Item>,
+    /// Whether the socket or the timer has woken the task.
+    signal: Signal,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` wakes the task, if it does.
     alarm: Option<Instant>,
@@ -90,6 +94,7 @@ impl<A: Acceptor> Driver<A> {
             post_open: None,
             posts: Vec::new(),
             items: Queue::default(),
+            signal: Signal::default(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             alarm: None,
             reading_paused: false,
@@ -102,10 +107,13 @@ impl<A: Acceptor> Driver<A> {
 
     /// One turn. `true` if there is more to do at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = clock::now();
+        let now = &Now::new(clock::now);
+        let waker = self.signal.waker(cx);
+        let is_signalled = self.signal.take();
+        let signal = &mut Context::from_waker(&waker);
         // The socket before the mailbox: a client that finishes its upgrade and then polls has
         // done so in this order.
-        let mut more = self.read_socket(cx, now);
+        let mut more = is_signalled && self.read_socket(cx, signal, now);
         let unread = self.socket.is_none();
         let mut polls = Queue::default();
         self.take_mailbox(&mut polls, now);
@@ -113,12 +121,13 @@ impl<A: Acceptor> Driver<A> {
         // polls, which are no sign of life: one that comes after the end finds no session.
         // The runtime's timer, and not the clock, says when: it fires after the runtime has looked
         // at the sockets, so that what came while another task held the thread has been read.
-        if let Some(due) = self.session.poll_timeout()
-            && due <= now
+        if is_signalled
+            && let Some(due) = self.session.poll_timeout()
+            && due <= **now
         {
             self.alarm = None;
-            if self.poll_deadline(due, cx).is_ready() {
-                self.session.handle_timeout(now);
+            if self.poll_deadline(due, signal).is_ready() {
+                self.session.handle_timeout(**now);
             }
         }
         self.park_polls(&mut polls, now);
@@ -134,7 +143,7 @@ impl<A: Acceptor> Driver<A> {
         self.answer_poll();
         // A poll that has just come is not watched yet.
         self.watch_poll(cx, now);
-        more |= self.write_socket(cx, now);
+        more |= self.write_socket(signal, now);
         self.tell_drained(cx);
         // A socket that has just come, or was left alone for a while, is not watched yet.
         more |= unread && self.socket.is_some();
@@ -146,7 +155,7 @@ impl<A: Acceptor> Driver<A> {
     }
 
     /// Takes frames from the socket, if the application keeps up.
-    fn read_socket(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn read_socket(&mut self, cx: &mut Context<'_>, signal: &mut Context<'_>, now: &Now) -> bool {
         for _ in 0..FRAMES_PER_TURN {
             if self.pause_reading(now) {
                 return false;
@@ -154,7 +163,7 @@ impl<A: Acceptor> Driver<A> {
             let Some(socket) = &mut self.socket else {
                 return false;
             };
-            match socket.poll_read(cx) {
+            match socket.poll_read(signal) {
                 Poll::Pending => return false,
                 Poll::Ready(Incoming::Message(data)) => {
                     self.take_frame(data, now);
@@ -162,14 +171,14 @@ impl<A: Acceptor> Driver<A> {
                 }
                 Poll::Ready(Incoming::End(change)) => {
                     self.dismiss_socket();
-                    let _ = self.session.handle_lane(change, now);
+                    let _ = self.session.handle_lane(change, **now);
                 }
             }
         }
         true
     }
 
-    fn take_frame(&mut self, data: Data, now: Instant) {
+    fn take_frame(&mut self, data: Data, now: &Now) {
         let result = match frame::decode(data, self.handle.dialect()) {
             Ok(mut packet) => {
                 self.show(Lane::Socket, &packet);
@@ -178,7 +187,7 @@ impl<A: Acceptor> Driver<A> {
                     // together with it.
                     packet.data = copy(&packet.data);
                 }
-                self.session.handle_packet(Lane::Socket, packet, now)
+                self.session.handle_packet(Lane::Socket, packet, **now)
             }
             Err(violation) => {
                 self.session.handle_violation(Lane::Socket, violation);
@@ -192,13 +201,16 @@ impl<A: Acceptor> Driver<A> {
     }
 
     /// Takes what has come from outside; the polls are left to the caller.
-    fn take_mailbox(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: Instant) {
-        if !self.handle.mailbox().is_filled() {
-            return;
+    #[inline]
+    fn take_mailbox(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: &Now) {
+        if self.handle.mailbox().is_filled() {
+            self.handle.mailbox().take(&mut self.items);
+            self.take_items(polls, now);
         }
-        let mut items = mem::take(&mut self.items);
-        self.handle.mailbox().take(&mut items);
-        while let Some(item) = items.pop_front() {
+    }
+
+    fn take_items(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: &Now) {
+        while let Some(item) = self.items.pop_front() {
             match item {
                 Item::Send(message) => {
                     if self.session.is_open() {
@@ -207,7 +219,7 @@ impl<A: Acceptor> Driver<A> {
                         self.handle.credit(&message);
                     }
                 }
-                Item::Close(reason) => self.session.close(reason, now),
+                Item::Close(reason) => self.session.close(reason, **now),
                 Item::Abort(reason) => self.session.abort(reason),
                 Item::Poll(reply) => polls.push_back(reply),
                 Item::PostOpen(open) => {
@@ -221,27 +233,31 @@ impl<A: Acceptor> Driver<A> {
                 Item::Socket(socket) => self.attach(*socket, now),
             }
         }
-        self.items = items;
     }
 
-    fn park_polls(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: Instant) {
+    #[inline]
+    fn park_polls(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: &Now) {
         while let Some(reply) = polls.pop_front() {
-            match self.session.handle_lane(LaneChange::PollParked, now) {
-                Ok(()) => self.poll = Some(reply),
-                Err(violation) => {
-                    let _ = reply.send(PollReply::Refused(violation));
-                }
+            self.park_poll(reply, now);
+        }
+    }
+
+    fn park_poll(&mut self, reply: oneshot::Sender<PollReply>, now: &Now) {
+        match self.session.handle_lane(LaneChange::PollParked, **now) {
+            Ok(()) => self.poll = Some(reply),
+            Err(violation) => {
+                let _ = reply.send(PollReply::Refused(violation));
             }
         }
     }
 
-    fn post_failed(&mut self, change: LaneChange, now: Instant) {
-        if self.session.handle_lane(change, now).is_err() {
+    fn post_failed(&mut self, change: LaneChange, now: &Now) {
+        if self.session.handle_lane(change, **now).is_err() {
             self.post_open = None;
         }
     }
 
-    fn take_post(&mut self, post: Post, now: Instant) {
+    fn take_post(&mut self, post: Post, now: &Now) {
         self.post_open = None;
         if self.session.lane() == Lane::Socket {
             let _ = post.reply.send(Err(Violation::TransportMismatch));
@@ -262,12 +278,7 @@ impl<A: Acceptor> Driver<A> {
         }
     }
 
-    fn take_packets(
-        &mut self,
-        body: Bytes,
-        framing: Framing,
-        now: Instant,
-    ) -> Result<(), Violation> {
+    fn take_packets(&mut self, body: Bytes, framing: Framing, now: &Now) -> Result<(), Violation> {
         let max_packets = self.server.max_packets();
         let mut count = 0;
         for packet in payload::decode(body, framing, self.handle.dialect()) {
@@ -279,7 +290,7 @@ impl<A: Acceptor> Driver<A> {
             match packet {
                 Ok(packet) => {
                     self.show(Lane::Polling, &packet);
-                    self.session.handle_packet(Lane::Polling, packet, now)?;
+                    self.session.handle_packet(Lane::Polling, packet, **now)?;
                 }
                 Err(violation) => {
                     self.session.handle_violation(Lane::Polling, violation);
@@ -297,8 +308,13 @@ impl<A: Acceptor> Driver<A> {
         }
     }
 
-    fn attach(&mut self, socket: WebSocket, now: Instant) {
-        if self.socket.is_none() && self.session.handle_lane(LaneChange::Attached, now).is_ok() {
+    fn attach(&mut self, socket: WebSocket, now: &Now) {
+        if self.socket.is_none()
+            && self
+                .session
+                .handle_lane(LaneChange::Attached, **now)
+                .is_ok()
+        {
             self.socket = Some(socket);
         } else {
             close_alone(socket);
@@ -323,12 +339,13 @@ impl<A: Acceptor> Driver<A> {
     }
 
     /// Notices a client that gave up its poll.
-    fn watch_poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+    #[inline]
+    fn watch_poll(&mut self, cx: &mut Context<'_>, now: &Now) {
         if let Some(poll) = &mut self.poll
             && poll.poll_closed(cx).is_ready()
         {
             self.poll = None;
-            let _ = self.session.handle_lane(LaneChange::PollAborted, now);
+            let _ = self.session.handle_lane(LaneChange::PollAborted, **now);
         }
     }
 
@@ -391,7 +408,7 @@ impl<A: Acceptor> Driver<A> {
     }
 
     /// Writes and flushes until the socket is full or nothing is left.
-    fn write_socket(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn write_socket(&mut self, signal: &mut Context<'_>, now: &Now) -> bool {
         self.dismiss_failed_candidate();
         let Some(socket) = &mut self.socket else {
             self.handle
@@ -416,7 +433,7 @@ impl<A: Acceptor> Driver<A> {
                 }
             }
             let full = !socket.has_room();
-            match socket.poll_flush(cx) {
+            match socket.poll_flush(signal) {
                 Poll::Ready(Ok(())) if full => continue,
                 Poll::Ready(result) => break result,
                 Poll::Pending => break Ok(()),
@@ -425,7 +442,7 @@ impl<A: Acceptor> Driver<A> {
         let flushed = socket.is_flushed();
         if result.is_err() {
             self.socket = None;
-            let _ = self.session.handle_lane(LaneChange::Failed, now);
+            let _ = self.session.handle_lane(LaneChange::Failed, **now);
             return true;
         }
         self.handle.set_writable(match self.session.lane() {
@@ -436,6 +453,7 @@ impl<A: Acceptor> Driver<A> {
     }
 
     /// Tells the connection when all that was sent is gone.
+    #[inline]
     fn tell_drained(&mut self, cx: &mut Context<'_>) {
         let flushed = self.socket.as_ref().is_none_or(|it| it.is_flushed());
         if self.draining && flushed && self.session.is_open() && self.session.is_drained() {
@@ -445,7 +463,8 @@ impl<A: Acceptor> Driver<A> {
     }
 
     /// Lets the client post again once the application has caught up.
-    fn answer_posts(&mut self, now: Instant) {
+    #[inline]
+    fn answer_posts(&mut self, now: &Now) {
         if !self.posts.is_empty() && !self.pause_reading(now) {
             for post in self.posts.drain(..) {
                 let _ = post.send(Ok(()));
@@ -455,11 +474,11 @@ impl<A: Acceptor> Driver<A> {
 
     /// Whether the application is so far behind that nothing more is read. Meanwhile the
     /// client's silence does not count against it.
-    fn pause_reading(&mut self, now: Instant) -> bool {
+    fn pause_reading(&mut self, now: &Now) -> bool {
         let behind = self.session.is_open() && self.session.inbox_bytes() >= MAX_INBOX;
         match (mem::replace(&mut self.reading_paused, behind), behind) {
             (false, true) => self.session.handle_reading_paused(),
-            (true, false) => self.session.handle_reading_resumed(now),
+            (true, false) => self.session.handle_reading_resumed(**now),
             _ => {}
         }
         behind
@@ -476,7 +495,7 @@ impl<A: Acceptor> Driver<A> {
         }
         self.poll = None;
         self.post_open = None;
-        self.answer_posts(clock::now());
+        self.answer_posts(&Now::new(clock::now));
         // What an orderly close left in the socket's buffer has as long as the session had.
         let flushing = self.socket.as_ref().is_some_and(|it| !it.is_flushed())
             && matches!(
@@ -520,7 +539,8 @@ impl<A: Acceptor> Driver<A> {
             // Asked for already, by the same task.
             return Poll::Pending;
         }
-        let due_now = self.poll_deadline(due, cx);
+        let waker = self.signal.waker(cx);
+        let due_now = self.poll_deadline(due, &mut Context::from_waker(&waker));
         self.alarm = due_now.is_pending().then_some(due);
         due_now
     }
@@ -546,10 +566,8 @@ impl<A: Acceptor> Future for Driver<A> {
                         this.leave();
                         continue;
                     }
-                    if more {
-                        continue;
-                    }
-                    if this.poll_timeout(cx).is_ready() {
+                    if more || this.poll_timeout(cx).is_ready() {
+                        this.signal.set();
                         continue;
                     }
                     let handle = &this.handle;
@@ -628,6 +646,9 @@ pub(crate) fn close_alone(mut socket: WebSocket) {
     });
 }
 
+/// What time it is in a turn. Most turns only write, and need not ask.
+type Now = LazyCell<Instant>;
+
 /// How many frames are read before the other parts of the turn have theirs.
 const FRAMES_PER_TURN: usize = 32;
 
@@ -664,7 +685,7 @@ mod tests {
     #[test]
     fn a_driver_stays_small() {
         assert!(
-            size_of::<Driver<Nothing>>() <= 600,
+            size_of::<Driver<Nothing>>() <= 608,
             "{} B",
             size_of::<Driver<Nothing>>()
         );

@@ -61,6 +61,7 @@ mod relay;
 mod serve;
 mod server;
 mod sessions;
+mod signal;
 mod sync;
 mod transport;
 mod visitors;

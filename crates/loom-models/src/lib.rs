@@ -24,6 +24,8 @@ mod relay;
 mod room_events;
 #[path = "../../engineio/src/sessions.rs"]
 mod sessions;
+#[path = "../../engineio/src/signal.rs"]
+mod signal;
 #[path = "../../socketio/src/snapshot.rs"]
 mod snapshot;
 mod sync;

@@ -93,13 +93,15 @@ fn split_namespace(text: &str) -> (&str, &str) {
 
 /// `12` at the start.
 fn split_id(text: &str) -> Result<(Option<u64>, &str), DecodeError> {
-    match split_digits(text) {
-        ("", rest) => Ok((None, rest)),
-        (digits, rest) => match digits.parse() {
-            Ok(id) => Ok((Some(id), rest)),
-            Err(_) => Err(DecodeError::InvalidPayload),
-        },
+    let (mut id, mut len) = (0_u64, 0);
+    for digit in text.bytes().map_while(|it| char::from(it).to_digit(10)) {
+        let next = id
+            .checked_mul(10)
+            .and_then(|id| id.checked_add(digit.into()));
+        id = next.ok_or(DecodeError::InvalidPayload)?;
+        len += 1;
     }
+    Ok(((len > 0).then_some(id), &text[len..]))
 }
 
 fn split_digits(text: &str) -> (&str, &str) {

@@ -216,11 +216,8 @@ impl ArgsWriter {
         if !attachments.is_empty() {
             text.replace_range(..binary.len(), binary);
             text.insert(binary.len(), '-');
-            let mut count = attachments.len();
-            while count > 0 {
-                text.insert(binary.len(), char::from(b'0' + (count % 10) as u8));
-                count /= 10;
-            }
+            let mut count = itoa::Buffer::new();
+            text.insert_str(binary.len(), count.format(attachments.len()));
         }
         Encoded::from_wire(Some(text.into()), attachments, Some(to_ascii))
     }

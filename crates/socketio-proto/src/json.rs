@@ -59,9 +59,8 @@ fn plain_blocks(bytes: &[u8]) -> usize {
             plain => return len + plain,
         }
     }
-    let mut word = [b' '; 8];
-    word[..rest.len()].copy_from_slice(rest);
-    len + plain_in_word(&word).min(rest.len())
+    let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
+    len + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 /// See [`plain_len`].
@@ -80,10 +79,7 @@ const EACH: u64 = u64::from_ne_bytes([1; 8]);
 
 /// Appends a number.
 pub(crate) fn push_number(out: &mut String, number: u64) {
-    if number >= 10 {
-        push_number(out, number / 10);
-    }
-    out.push(char::from(b'0' + (number % 10) as u8));
+    out.push_str(itoa::Buffer::new().format(number));
 }
 
 /// Without blanks and line ends around.

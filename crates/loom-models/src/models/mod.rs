@@ -3,6 +3,7 @@
 mod mailbox;
 mod relay;
 mod sessions;
+mod signal;
 mod tables;
 
 /// Looks at a model in all orders in which no thread is interrupted more often than three times, or as

@@ -340,7 +340,7 @@ impl Client {
     /// Gives their turn to all who can have it.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut at = 0;
-        while !self.in_flight.is_full() {
+        while !self.waiting.is_empty() && !self.in_flight.is_full() {
             // The handler before may have disconnected the socket that the next one is for.
             if self.slots.iter().any(Slot::is_behind) {
                 self.catch_up(cx);

@@ -235,16 +235,14 @@ fn answer_to_close(payload: Bytes) -> Result<Bytes, Violation> {
     }
 }
 
-/// Removes, or applies, the mask of a frame.
-fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
-    let wide: [u8; WIDTH] = std::array::from_fn(|at| mask[at % mask.len()]);
-    let mut chunks = bytes.chunks_exact_mut(WIDTH);
-    for chunk in &mut chunks {
-        for (byte, mask) in chunk.iter_mut().zip(wide) {
-            *byte ^= mask;
-        }
+/// Removes, or applies, the mask of a frame: eight bytes at a time, or more where the compiler sees fit.
+fn unmask(bytes: &mut [u8], [a, b, c, d]: [u8; 4]) {
+    let mask = [a, b, c, d, a, b, c, d];
+    let (words, rest) = bytes.as_chunks_mut();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes(mask)).to_ne_bytes();
     }
-    for (byte, mask) in chunks.into_remainder().iter_mut().zip(wide) {
+    for (byte, mask) in rest.iter_mut().zip(mask) {
         *byte ^= mask;
     }
 }
@@ -264,9 +262,6 @@ fn copy(bytes: &[u8], room: usize) -> BytesMut {
     spare.extend_from_slice(bytes);
     spare
 }
-
-/// As many bytes as are unmasked in one instruction, or some.
-const WIDTH: usize = 32;
 
 thread_local! {
     /// Where the connections of a thread read to.
