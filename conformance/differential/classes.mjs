@@ -1,5 +1,6 @@
 // In which ways our decoders differ from the official ones, and why. `holds` is given the messages of an input
 // and what the two have made of it: the packets before the first error, and the error.
+import { official } from "./official.mjs";
 
 const BODIES_3 = ["v3", "v3-binary", "frame-v3"];
 const BASE64 = ["v4", "v3", "frame-v4", "frame-v3"];
@@ -95,8 +96,11 @@ export const classes = [
     name: "a form with its field twice",
     decoders: ["jsonp"],
     why: "Node.js makes a list of the values, which the official transport ignores: it answers \"ok\", and the packets are lost. Here the first counts.",
-    holds: ([form], theirs, own) =>
-      !theirs.packets.length && own.packets.length === 1 && new URLSearchParams(form.toString()).getAll("d").length > 1,
+    holds: ([form], theirs, own) => {
+      const fields = form.toString().split("&").filter((it) => new URLSearchParams(it).has("d"));
+      const first = official({ decoder: "jsonp", messages: fields.slice(0, 1) });
+      return fields.length > 1 && isEqual(theirs, { packets: [], error: null }) && isEqual(own, first);
+    },
   },
   {
     name: "nothing or a blank in the place of the type",
@@ -221,13 +225,17 @@ export const classes = [
     name: "a key that is no text",
     decoders: ["msgpack"],
     why: "JavaScript makes a text of it, for instance [object Object]. JSON has texts only, and so have the objects of clients.",
-    holds: (_, theirs, own) => stops(own, theirs, "invalid packet"),
+    holds: ([bytes], theirs, own) =>
+      isEqual(own, { packets: [], error: "invalid packet" }) &&
+      !theirs.error &&
+      theirs.packets.length === 1 &&
+      keys(bytes).some((first) => !TEXTS.includes(first)),
   },
   {
     name: "a member called __proto__",
     decoders: ["msgpack"],
     why: "The official decoder sets the object's prototype, so that the member is lost. Here it is a member like any other.",
-    holds: ([bytes], theirs, own) => !theirs.error && !own.error && bytes.includes("__proto__"),
+    holds: (_, theirs, own) => isEqual(changed(theirs), changed(own, withoutPrototypes)),
   },
 ];
 
@@ -344,3 +352,58 @@ function agreeUntilUtf8(theirs, own) {
   const first = own.packets.findIndex((it) => it.includes("\ufffd"));
   return first >= 0 && isPrefix(own.packets.slice(0, first), them) && them[first] !== own.packets[first];
 }
+
+const withoutPrototypes = (packet) =>
+  JSON.parse(JSON.stringify(packet), (name, value) => (name === "__proto__" ? undefined : value));
+
+/** The first byte of each key in a message of MessagePack. */
+function keys(bytes) {
+  const found = [];
+  let at = 0;
+  const number = (width) => bytes.readUIntBE((at += width) - width, width);
+  const all = (count, areMembers) => {
+    for (; count > 0; count -= 1) {
+      if (areMembers) {
+        found.push(bytes[at]);
+        value();
+      }
+      value();
+    }
+  };
+  const value = () => {
+    const first = number(1);
+    if (first >= 0x80 && first < 0xa0) {
+      all(first & 15, first < 0x90);
+    } else if (first >= 0xdc && first < 0xe0) {
+      all(number(first & 1 ? 4 : 2), first >= 0xde);
+    } else if (first >= 0xa0 && first < 0xc0) {
+      at += first & 31;
+    } else if (LENGTHS.has(first)) {
+      const [width, more] = LENGTHS.get(first);
+      const length = number(width);
+      at += length + more;
+    } else if (first >= 0xca && first < 0xd9) {
+      at += SIZES[first - 0xca];
+    }
+  };
+  value();
+  return found;
+}
+
+/** How many bytes say how long binary data, extensions and texts are, and how many more there are. */
+const LENGTHS = new Map([
+  [0xc4, [1, 0]],
+  [0xc5, [2, 0]],
+  [0xc6, [4, 0]],
+  [0xc7, [1, 1]],
+  [0xc8, [2, 1]],
+  [0xc9, [4, 1]],
+  [0xd9, [1, 0]],
+  [0xda, [2, 0]],
+  [0xdb, [4, 0]],
+]);
+
+/** Of numbers and of extensions of a fixed length, from 0xca on. */
+const SIZES = [4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 2, 3, 5, 9, 17];
+
+const TEXTS = [...Array.from({ length: 32 }, (_, it) => 0xa0 + it), 0xd9, 0xda, 0xdb];

@@ -135,7 +135,7 @@ function* edges() {
   for (const bytes of [[], [4], [2], [2, 255], [7], [52, 97]]) {
     yield { decoder: "frame-v3", messages: [Buffer.from(bytes)] };
   }
-  for (const form of ["", "d", "d=", "d=1&d=2", "%64=%5Cn", "d=a+b%", "d=%e9", "d=\\\\\\\\n", "&&d=x", "D=1"]) {
+  for (const form of ["", "d", "d=", "d=1&d=2", "d=&d=2&d=3", "e=1&%64=%5Cn&x&d", "%64=%5Cn", "d=a+b%", "d=%e9", "d=\\\\\\\\n", "&&d=x", "D=1"]) {
     yield { decoder: "jsonp", messages: [Buffer.from(form)] };
   }
   const placeholder = (num) => `51-["a",{"_placeholder":true,"num":${num}}]`;
@@ -177,7 +177,12 @@ function* edges() {
     "84a474797065 03 a464617461 90 a36e7370 a12f a26964 cfffffffffffffffff",
     "83a474797065 00 a464617461 81a161c40101 a36e7370 a12f",
     "83a474797065 02 a464617461 92a161 8101a162 a36e7370 a12f",
+    "83a474797065 02 a464617461 92a161 9282a16101c0a162c3 a36e7370 a12f",
+    "83a474797065 00 a464617461 81c40161a162 a36e7370 a12f",
+    "8401c3 a474797065 02 a464617461 91a161 a36e7370 a12f",
     "83a474797065 02 a464617461 92a161 81a95f5f70726f746f5f5f81a16201 a36e7370 a12f",
+    "83a474797065 02 a464617461 93a161 9183a16101a95f5f70726f746f5f5f01a16202 a163 a36e7370 a12f",
+    "83a474797065 00 a464617461 82a95f5f70726f746f5f5f90a16101 a36e7370 a12f",
     "83a474797065 02 a464617461 92a161 a2ff61 a36e7370 a12f",
     "83a474797065 02 a464617461 92a161 d7ff0000000000000001 a36e7370 a12f",
     "83a474797065 02 a464617461 92a161 d7007fffffffffffffff a36e7370 a12f",

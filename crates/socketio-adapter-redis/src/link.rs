@@ -32,7 +32,7 @@ use crate::{
 pub(crate) struct Common {
     pub(crate) runtime: Handle,
     pub(crate) counters: Counters,
-    teller: Option<Arc<Teller>>,
+    teller: Arc<Teller>,
     pub(crate) dead_after: Duration,
     /// A connection has been made or lost, or Redis has refused a message.
     pub(crate) changed: watch::Sender<()>,
@@ -63,12 +63,10 @@ pub(crate) struct Counters {
 }
 
 impl Common {
-    /// In a task of the runtime the function is told of what is lost.
+    /// In a task of the runtime the log and the function are told of what is lost.
     pub(crate) fn new(runtime: Handle, dead_after: Duration, on_lost: Option<Hook>) -> Arc<Self> {
-        let teller = on_lost.map(Teller::new);
-        if let Some(teller) = &teller {
-            runtime.spawn(teller.clone().run());
-        }
+        let teller = Teller::new(on_lost);
+        runtime.spawn(teller.clone().run());
         Arc::new(Self {
             runtime,
             counters: Counters::default(),
@@ -112,28 +110,23 @@ impl Common {
 
     pub(crate) fn lost(&self, messages: u64, bytes: usize, reason: LostReason) {
         self.counters.lost.fetch_add(messages, Ordering::Relaxed);
-        let bytes = bytes as u64;
-        tracing::debug!(
+        self.teller.add(Lost {
             messages,
-            bytes,
-            ?reason,
-            "messages for other servers are lost"
-        );
-        if let Some(teller) = &self.teller {
-            teller.add(Lost {
-                messages,
-                bytes,
-                reason,
-            });
-        }
+            bytes: bytes as u64,
+            reason,
+        });
+    }
+
+    /// A message cannot be written.
+    pub(crate) fn unsendable(&self, error: String) {
+        self.teller.explain(error);
+        self.lost(1, 0, LostReason::Unsendable);
     }
 }
 
 impl Drop for Common {
     fn drop(&mut self) {
-        if let Some(teller) = &self.teller {
-            teller.close();
-        }
+        self.teller.close();
     }
 }
 

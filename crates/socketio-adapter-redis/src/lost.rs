@@ -34,10 +34,10 @@ pub enum LostReason {
     Unsendable,
 }
 
-/// Tells the owner of the server, in a task of its own: whoever publishes may hold locks that the
-/// owner's function may want.
+/// Tells the log and the owner of the server, in a task of its own: whoever publishes may hold locks
+/// that the owner's function may want, or whoever reads the log.
 pub(crate) struct Teller {
-    hook: Hook,
+    hook: Option<Hook>,
     untold: Mutex<Untold>,
     changed: Notify,
 }
@@ -48,11 +48,13 @@ pub(crate) type Hook = Box<dyn Fn(&Lost) + Send + Sync>;
 struct Untold {
     /// One for each reason at most.
     losses: Vec<Lost>,
+    /// Why the last one of those that cannot be written is one.
+    error: Option<String>,
     closed: bool,
 }
 
 impl Teller {
-    pub(crate) fn new(hook: Hook) -> Arc<Self> {
+    pub(crate) fn new(hook: Option<Hook>) -> Arc<Self> {
         Arc::new(Self {
             hook,
             untold: Mutex::default(),
@@ -74,6 +76,11 @@ impl Teller {
         self.changed.notify_one();
     }
 
+    /// Says why a message is lost that cannot be written.
+    pub(crate) fn explain(&self, error: String) {
+        self.untold().error = Some(error);
+    }
+
     /// No more comes.
     pub(crate) fn close(&self) {
         self.untold().closed = true;
@@ -82,20 +89,40 @@ impl Teller {
 
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
-            let (losses, is_last) = {
+            let (losses, error, is_last) = {
                 let mut untold = self.untold();
-                (mem::take(&mut untold.losses), untold.closed)
+                let error = untold.error.take();
+                (mem::take(&mut untold.losses), error, untold.closed)
             };
+            if let Some(error) = error {
+                tracing::warn!(%error, "a message for other servers cannot be written");
+            }
             for lost in &losses {
-                let told = catch_unwind(AssertUnwindSafe(|| (self.hook)(lost)));
-                if told.is_err() {
-                    tracing::error!("the function that is told of losses has panicked");
-                }
+                self.tell(lost);
             }
             if is_last {
                 return;
             }
             self.changed.notified().await;
+        }
+    }
+
+    fn tell(&self, lost: &Lost) {
+        let Lost {
+            messages,
+            bytes,
+            reason,
+        } = lost;
+        tracing::debug!(
+            messages,
+            bytes,
+            ?reason,
+            "messages for other servers are lost"
+        );
+        if let Some(hook) = &self.hook
+            && catch_unwind(AssertUnwindSafe(|| hook(lost))).is_err()
+        {
+            tracing::error!("the function that is told of losses has panicked");
         }
     }
 

@@ -347,8 +347,7 @@ impl Redis {
 
     /// A message cannot be sent.
     pub(crate) fn unsendable(&self, error: &dyn fmt::Display) {
-        tracing::warn!(%error, "a message for other servers cannot be written");
-        self.common().lost(1, 0, LostReason::Unsendable);
+        self.common().unsendable(error.to_string());
     }
 
     fn common(&self) -> &Common {

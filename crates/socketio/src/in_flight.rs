@@ -12,7 +12,9 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use crate::{
     ConnectError, Socket,
-    handler::{Admission, Disconnect, Event, Farewell, Listeners, Passage, Task},
+    handler::{
+        Admission, Disconnect, Event, Farewell, Listeners, Passage, Task, guarded, panic_error,
+    },
 };
 
 /// The handlers of one connection that did not finish when they were first polled.
@@ -82,6 +84,23 @@ impl InFlight {
     pub(crate) fn park(&mut self, work: Work) {
         self.events += usize::from(work.is_bounded());
         self.parked.get_or_insert_default().push(work);
+    }
+
+    /// Drops the middlewares that a client has to pass. What else there is gets a new place, and
+    /// wakes nobody before [`poll_finished`](Self::poll_finished) has been called.
+    pub(crate) fn give_up_admissions(&mut self) {
+        let is_admission = |work: &Work| matches!(work, Work::Admit(..));
+        let parked = self.parked.take_if(|it| it.iter().any(is_admission));
+        for work in parked.into_iter().flat_map(|it| *it) {
+            match work {
+                Work::Admit(admission, socket) => {
+                    if let Err(panic) = guarded(|| drop(admission)) {
+                        socket.report(None, panic_error(&*panic));
+                    }
+                }
+                other => self.parked.get_or_insert_default().push(other),
+            }
+        }
     }
 
     /// The next one that has finished, if there is one now.

@@ -202,7 +202,9 @@ impl Namespace {
     /// registration. The first error refuses the client, which may try again on the same
     /// connection; so does a parameter that cannot be had, and a panic.
     ///
-    /// The socket is not connected yet: it is in no room and gets no broadcast.
+    /// The socket is not connected yet: it is in no room and gets no broadcast. If the connection
+    /// closes meanwhile, a middleware that waits runs on, but is dropped after the
+    /// [`connect_timeout`](crate::Builder::connect_timeout).
     ///
     /// ```
     /// use socketio::{ConnectError, Socket, SocketIo, handler::Auth};

@@ -754,8 +754,8 @@ impl Builder {
         self
     }
 
-    /// How long a connection may take to join its first namespace before it is closed. Default:
-    /// 45 s.
+    /// How long a connection may take to join its first namespace before it is closed, and how long
+    /// [middlewares](Namespace::middleware) may run on when it has closed. Default: 45 s.
     #[doc(alias = "connectTimeout")]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;

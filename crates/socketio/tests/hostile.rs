@@ -365,13 +365,8 @@ fn sockets_that_do_not_read() {
             ws.text(r#"42["join"]"#).await;
             all.push(ws);
         }
-        let mut shouter = joined(addr).await;
-        for _ in 0..400 {
-            shouter.text(r#"42["shout",65536]"#).await;
-        }
-        shouter.text(r#"42["echo","end"]"#).await;
-        while shouter.recv_text().await != r#"42["echo","end"]"# {}
-        400 * all.len()
+        shout(addr, 65_536).await;
+        SHOUTS * all.len()
     });
 }
 
@@ -385,15 +380,22 @@ fn pollers_that_do_not_poll() {
             session.post_ok(r#"42["join"]"#).await;
             all.push(session);
         }
-        let mut shouter = joined(addr).await;
-        for _ in 0..400 {
-            shouter.text(r#"42["shout",16384]"#).await;
-        }
-        shouter.text(r#"42["echo","end"]"#).await;
-        while shouter.recv_text().await != r#"42["echo","end"]"# {}
-        400 * all.len()
+        shout(addr, 16_384).await;
+        SHOUTS * all.len()
     });
 }
+
+/// Has the server send events with so many bytes to all who have joined.
+async fn shout(addr: SocketAddr, bytes: usize) {
+    let mut shouter = joined(addr).await;
+    for _ in 0..SHOUTS {
+        shouter.text(&format!(r#"42["shout",{bytes}]"#)).await;
+    }
+    shouter.text(r#"42["echo","end"]"#).await;
+    while shouter.recv_text().await != r#"42["echo","end"]"# {}
+}
+
+const SHOUTS: usize = 400;
 
 #[test]
 fn upgrades_that_are_never_finished() {

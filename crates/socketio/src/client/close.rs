@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use engineio::CloseReason;
 use socketio_proto::DecodeError;
+use tokio::time::sleep;
 
 use super::{
     Client,
@@ -73,12 +74,13 @@ impl Client {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        self.deadline = None;
         self.searches.give_up();
+        let mut has_middlewares = false;
         self.slots.retain_mut(|slot| {
             match &slot.stage {
                 Stage::Joining(socket) => {
                     socket.refuse();
+                    has_middlewares = true;
                     return false;
                 }
                 Stage::Open(socket) => {
@@ -99,6 +101,13 @@ impl Client {
             }
             true
         });
+        // They run on like handlers, but nobody waits for what they say.
+        if has_middlewares {
+            let time = self.io.options().connect_timeout;
+            self.deadline.get_or_insert_with(|| Box::pin(sleep(time)));
+        } else {
+            self.deadline = None;
+        }
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Client {
     searches: Searches,
     in_flight: InFlight,
     waiting: Waiting,
-    /// While no namespace was joined.
+    /// While no namespace was joined; after the end, while there are middlewares.
     deadline: Option<Pin<Box<Sleep>>>,
     /// A client of protocol 4, which joins the namespace `/` without asking.
     joins_by_itself: bool,
@@ -428,7 +428,11 @@ impl Connection for Client {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
-            self.close_by_force(None);
+            if !self.closed {
+                self.close_by_force(None);
+            }
+            self.in_flight.give_up_admissions();
+            self.deadline = None;
         }
         while let Some(found) = self.searches.poll_found(cx) {
             self.found(found, cx);

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{ConnectionStateRecovery, LONGEST, elsewhere::READERS};
+use super::{
+    ConnectionStateRecovery, LONGEST,
+    elsewhere::{ASKERS, READERS, WAITERS},
+};
 
 /// What a whole server keeps.
 #[derive(Debug)]
@@ -20,6 +23,10 @@ pub(crate) struct Budget {
     /// server may not have noticed that it was gone.
     pub(super) keep: Duration,
     used: AtomicUsize,
+    /// Who asks a store for a session,
+    pub(super) asking: Arc<Semaphore>,
+    /// and asks again, as it may not be there yet.
+    pub(super) waiting: Semaphore,
     /// Who reads what was missed from a store.
     pub(super) reading: Semaphore,
 }
@@ -30,6 +37,8 @@ impl Budget {
             options,
             keep: options.max_disconnection_duration + heartbeat.min(LONGEST),
             used: AtomicUsize::new(0),
+            asking: Arc::new(Semaphore::new(ASKERS)),
+            waiting: Semaphore::new(WAITERS),
             reading: Semaphore::new(READERS),
         }
     }

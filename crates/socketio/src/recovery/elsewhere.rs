@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use super::{
-    Claim, Credentials, Entry, Followed, Foreign, PREFIX, Record, Recoverable, Recovery, Redeemed,
-    SESSION, Saved, State, Stays,
+    Budget, Claim, Credentials, Entry, Followed, Foreign, PREFIX, Record, Recoverable, Recovery,
+    Redeemed, SESSION, Saved, State, Stays,
 };
 use crate::Namespace;
 
@@ -154,7 +154,7 @@ impl Recovery {
             // It came before the store was there, and is in no other place.
             return self.claim_here(claim);
         }
-        match taken(&store, &claim.pid).await {
+        match taken(&self.budget, &store, &claim.pid).await {
             Ok(Ok(Some((session, left)))) => {
                 let left = left.min(self.budget.options.max_disconnection_duration);
                 let expires = Instant::now() + left;
@@ -352,14 +352,20 @@ impl Recovery {
 
 /// Takes a session, within the time. If the client has gone meanwhile it is kept again.
 async fn taken(
+    budget: &Arc<Budget>,
     store: &Arc<dyn SessionStore>,
     pid: &str,
 ) -> Result<Result<Option<(StoredSession, Duration)>, BoxError>, Elapsed> {
+    let Ok(turn) = budget.asking.clone().try_acquire_owned() else {
+        return Ok(Err("too many clients ask".into()));
+    };
     let (give, mut given) = oneshot::channel();
     let is_late = Arc::new(AtomicBool::new(false));
-    let (store, pid, late) = (store.clone(), pid.to_owned(), is_late.clone());
+    let (budget, store, pid) = (budget.clone(), store.clone(), pid.to_owned());
+    let late = is_late.clone();
     tokio::spawn(async move {
-        let taken = take(&*store, &pid).await;
+        let _turn = turn;
+        let taken = take(&budget, &*store, &pid, || give.is_closed()).await;
         // If it is only late, the client goes on with what this server has.
         if let Err(Ok(Some((session, left)))) = give.send(taken)
             && !late.load(Ordering::Acquire)
@@ -372,20 +378,34 @@ async fn taken(
     Ok(taken?.unwrap_or_else(|gone| Err(gone.into())))
 }
 
-/// Takes a session. The server where the client has been may just be about to save it.
+/// Takes a session. The server where the client has been may just be about to save it, so one that
+/// is not there is asked for again, unless too many are.
 async fn take(
+    budget: &Budget,
     store: &dyn SessionStore,
     pid: &str,
+    has_gone: impl Fn() -> bool,
 ) -> Result<Option<(StoredSession, Duration)>, BoxError> {
+    let taken = store.take(pid).await?;
+    if taken.is_some() {
+        return Ok(taken);
+    }
+    let Ok(_turn) = budget.waiting.try_acquire() else {
+        return Ok(None);
+    };
     let mut pause = FIRST_PAUSE;
-    loop {
+    while pause <= LAST_PAUSE {
+        sleep(pause).await;
+        if has_gone() {
+            break;
+        }
         let taken = store.take(pid).await?;
-        if taken.is_some() || pause > LAST_PAUSE {
+        if taken.is_some() {
             return Ok(taken);
         }
-        sleep(pause).await;
         pause *= 2;
     }
+    Ok(None)
 }
 
 /// What a number costs.
@@ -396,6 +416,13 @@ const ENTRY: usize = 64;
 
 /// Characters in the id of a session.
 const MAX_PID: usize = 64;
+
+/// How many clients may ask at once for their sessions. Beyond that the store counts as away.
+pub(super) const ASKERS: usize = 10_000;
+
+/// How many of them may ask again. If strangers take all these places, a session that is not there yet
+/// is not waited for; one that is there comes back as ever.
+pub(super) const WAITERS: usize = 256;
 
 /// How many clients may read at once what they have missed.
 pub(super) const READERS: usize = 8;

@@ -395,3 +395,110 @@ async fn a_connection_has_to_join_something_in_time() {
     assert!(refused.is_closed());
     assert!(!joined.is_closed(), "whoever joined once may stay");
 }
+
+/// What a middleware holds while it waits. Its end may do anything, too.
+struct Held(Log, Socket);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.1.join("late");
+        self.0.push("dropped");
+        if self.1.namespace().name() == "/bad" && !std::thread::panicking() {
+            panic!("at its end");
+        }
+    }
+}
+
+/// A server with a namespace that nobody ever comes into.
+fn stuck(namespace: &str) -> (SocketIo, Log) {
+    let (io, log) = server_with(|builder| builder.connect_timeout(Duration::from_secs(1)));
+    io.of(namespace)
+        .middleware(async |State(log): State<Log>, socket: Socket| {
+            let _held = Held(log, socket);
+            std::future::pending::<Result<(), ConnectError>>().await
+        });
+    (io, log)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_middleware_that_never_ends_is_dropped_after_its_connection() {
+    type End = fn(&mut Peer);
+    let ends: [(&str, End); 3] = [
+        ("it closes", |peer| {
+            peer.close(CloseReason::TransportClose);
+        }),
+        ("against the rules", |peer| peer.send("2/other,[")),
+        ("disconnected", |peer| {
+            peer.socket().disconnect_all();
+            peer.turn();
+        }),
+    ];
+    for (what, end) in ends {
+        let (io, log) = stuck("/stuck");
+        let gate = Arc::new(Semaphore::new(0));
+        let (inner, seen) = (gate.clone(), log.clone());
+        io.on("waits", move || {
+            let (gate, log) = (inner.clone(), seen.clone());
+            async move {
+                gate.acquire().await.unwrap().forget();
+                log.push("handled");
+            }
+        });
+        let mut peer = Peer::connect(&io).await;
+        peer.send(r#"2["waits"]"#);
+        peer.send("0/stuck,");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(!peer.turn());
+        assert!(!peer.is_closed(), "it has joined another one in time");
+        end(&mut peer);
+        assert!(peer.is_closed(), "{what}");
+        log.take();
+        tokio::time::advance(Duration::from_millis(900)).await;
+        assert!(!peer.turn());
+        assert!(log.take().is_empty(), "it may come to its end: {what}");
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert!(!peer.turn());
+        assert_eq!(log.take(), ["dropped"], "{what}");
+        assert!(io.of("/stuck").rooms().is_empty());
+        // A handler is not.
+        gate.add_permits(1);
+        tokio::task::yield_now().await;
+        assert!(peer.wakes() > 0, "{what}");
+        assert!(peer.turn(), "nothing is in flight");
+        assert_eq!(log.take(), ["handled"], "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_middleware_that_never_ends_has_as_long_as_its_client_to_join_something() {
+    for closes in [false, true] {
+        let (io, log) = stuck("/stuck");
+        let mut peer = Peer::open(&io).await;
+        peer.send("0/stuck,");
+        tokio::time::advance(Duration::from_millis(900)).await;
+        let is_over = if closes {
+            peer.close(CloseReason::TransportClose)
+        } else {
+            peer.turn()
+        };
+        assert!(!is_over);
+        assert!(log.take().is_empty());
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert!(peer.wakes() > 0);
+        assert!(peer.turn(), "nothing is in flight");
+        assert!(peer.is_closed());
+        assert_eq!(log.take(), ["dropped"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_at_the_end_of_a_middleware_that_is_dropped_is_told() {
+    let (io, log) = stuck("/bad");
+    let mut peer = Peer::connect(&io).await;
+    peer.send("0/bad,");
+    assert!(!peer.close(CloseReason::TransportClose));
+    tokio::time::advance(Duration::from_millis(1100)).await;
+    assert!(peer.turn());
+    assert_eq!(log.take(), ["dropped", "error panicked: at its end"]);
+    assert!(io.of("/").is_empty());
+}

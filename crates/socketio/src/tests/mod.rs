@@ -21,6 +21,7 @@ mod peer;
 mod races;
 mod random;
 mod recovery;
+mod recovery_elsewhere;
 mod recovery_races;
 mod removal;
 mod reports;

@@ -65,7 +65,7 @@ impl Session {
     }
 
     /// The CONNECT of a client that wants it back.
-    fn connect(&self) -> String {
+    pub(super) fn connect(&self) -> String {
         let mut auth = serde_json::json!({ "pid": self.pid });
         if let Some(offset) = &self.offset {
             auth["offset"] = offset.as_str().into();
