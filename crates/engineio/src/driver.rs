@@ -415,6 +415,7 @@ impl<A: Acceptor> Driver<A> {
                 .set_writable(self.session.poll_parked() && self.session.is_drained());
             return false;
         };
+        let did_wait = socket.waits_for_flush();
         let result = loop {
             while socket.has_room() {
                 let Some(item) = self.session.poll_frame() else {
@@ -440,6 +441,7 @@ impl<A: Acceptor> Driver<A> {
             }
         };
         let flushed = socket.is_flushed();
+        let reads_on = did_wait && !socket.waits_for_flush();
         if result.is_err() {
             self.socket = None;
             let _ = self.session.handle_lane(LaneChange::Failed, **now);
@@ -449,7 +451,7 @@ impl<A: Acceptor> Driver<A> {
             Lane::Socket => flushed && self.session.is_drained(),
             Lane::Polling => self.session.poll_parked() && self.session.is_drained(),
         });
-        false
+        reads_on
     }
 
     /// Tells the connection when all that was sent is gone.

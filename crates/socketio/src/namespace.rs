@@ -204,7 +204,8 @@ impl Namespace {
     ///
     /// The socket is not connected yet: it is in no room and gets no broadcast. If the connection
     /// closes meanwhile, a middleware that waits runs on, but is dropped after the
-    /// [`connect_timeout`](crate::Builder::connect_timeout).
+    /// [`connect_timeout`](crate::Builder::connect_timeout), which counts from the opening of the
+    /// connection if the client has joined nothing.
     ///
     /// ```
     /// use socketio::{ConnectError, Socket, SocketIo, handler::Auth};

@@ -391,7 +391,8 @@ async fn take(
         return Ok(taken);
     }
     let Ok(_turn) = budget.waiting.try_acquire() else {
-        return Ok(None);
+        // Nobody knows, so who has it here keeps it.
+        return Err("too many clients ask again".into());
     };
     let mut pause = FIRST_PAUSE;
     while pause <= LAST_PAUSE {

@@ -92,7 +92,7 @@ impl WebSocket {
         }
         loop {
             // A peer that pings and does not read would let the pongs pile up.
-            if self.owed_pongs >= MAX_PONGS && ready!(self.poll_flush(cx)).is_err() {
+            if self.waits_for_flush() && ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(self.end(LaneChange::Failed));
             }
             match self.inbound.next() {
@@ -126,6 +126,11 @@ impl WebSocket {
     /// Whether more may be written before the next flush.
     pub(crate) fn has_room(&self) -> bool {
         self.outbound.len() < FLUSH_AT && self.phase == Phase::Open
+    }
+
+    /// Whether nothing is read before all that was written has gone to the kernel.
+    pub(crate) fn waits_for_flush(&self) -> bool {
+        self.owed_pongs >= MAX_PONGS
     }
 
     /// Whether all that was written has gone to the kernel.
