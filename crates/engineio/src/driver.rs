@@ -407,7 +407,7 @@ impl<A: Acceptor> Driver<A> {
         }
     }
 
-    /// Writes and flushes until the socket is full or nothing is left.
+    /// Writes and flushes until the socket is full or nothing is left. `true` if there is more to do at once.
     fn write_socket(&mut self, signal: &mut Context<'_>, now: &Now) -> bool {
         self.dismiss_failed_candidate();
         let Some(socket) = &mut self.socket else {

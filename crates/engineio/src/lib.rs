@@ -65,6 +65,8 @@ mod signal;
 mod sync;
 mod transport;
 mod visitors;
+#[cfg(test)]
+mod wakes;
 
 pub use self::http::{
     Cookie, Cors, File, Files, HttpCompression, InvalidCookie, Priority, SameSite,

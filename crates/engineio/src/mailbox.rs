@@ -140,23 +140,10 @@ impl Mailbox {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        task::Wake,
-    };
-
     use engineio_proto::CloseReason;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::wakes::Wakes;
 
     #[test]
     fn items_are_small() {
@@ -166,8 +153,7 @@ mod tests {
 
     #[test]
     fn only_a_sleeping_reader_is_woken_and_once() {
-        let count = Arc::new(Count::default());
-        let waker = Waker::from(count.clone());
+        let (wakes, waker) = Wakes::new();
         let mut cx = Context::from_waker(&waker);
         let mailbox = Mailbox::default();
         mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
@@ -178,7 +164,7 @@ mod tests {
         assert!(mailbox.sleep(|| true, &mut cx));
         mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
         mailbox.push(Item::Abort(CloseReason::ForcedClose)).unwrap();
-        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert_eq!(wakes.count(), 1);
         assert_eq!(mailbox.close().len(), 2);
         assert!(mailbox.push(Item::Abort(CloseReason::ForcedClose)).is_err());
     }

@@ -64,23 +64,12 @@ impl Wake for Shared {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::wakes::Wakes;
 
     #[test]
     fn only_its_own_waker_sets_it_and_wakes_the_task() {
-        let count = Arc::new(Count::default());
-        let task = Waker::from(count.clone());
+        let (wakes, task) = Wakes::new();
         let mut signal = Signal::default();
         let waker = signal.waker(&Context::from_waker(&task));
         assert!(signal.take());
@@ -88,7 +77,7 @@ mod tests {
         assert!(!signal.take());
         waker.wake_by_ref();
         waker.wake();
-        assert_eq!(count.0.load(Ordering::Relaxed), 3);
+        assert_eq!(wakes.count(), 3);
         assert!(signal.take());
         assert!(!signal.take());
         signal.set();
@@ -100,15 +89,14 @@ mod tests {
         let mut signal = Signal::default();
         let before = signal.waker(&Context::from_waker(Waker::noop()));
         assert!(signal.take());
-        let count = Arc::new(Count::default());
-        let task = Waker::from(count.clone());
+        let (wakes, task) = Wakes::new();
         let cx = Context::from_waker(&task);
         let after = signal.waker(&cx);
         assert!(signal.take());
         assert!(!after.will_wake(&before));
         assert!(after.will_wake(&signal.waker(&cx)));
         after.wake();
-        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert_eq!(wakes.count(), 1);
         assert!(signal.take());
     }
 }
