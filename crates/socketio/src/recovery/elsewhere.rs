@@ -365,7 +365,12 @@ async fn taken(
     let late = is_late.clone();
     tokio::spawn(async move {
         let _turn = turn;
-        let taken = take(&budget, &*store, &pid, || give.is_closed()).await;
+        let take = take(&budget, &*store, &pid, || give.is_closed());
+        // Later than a client may come back nobody could have it.
+        let time = budget.options.max_disconnection_duration.max(TIME);
+        let Ok(taken) = timeout(time, take).await else {
+            return;
+        };
         // If it is only late, the client goes on with what this server has.
         if let Err(Ok(Some((session, left)))) = give.send(taken)
             && !late.load(Ordering::Acquire)

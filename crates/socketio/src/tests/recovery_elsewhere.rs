@@ -169,4 +169,8 @@ async fn beyond_so_many_questions_the_store_is_away() {
     let packets = peer.received();
     assert_eq!(Session::of(&packets).pid, session.pid);
     assert_eq!(session.read(&packets), [r#"["missed",2]"#]);
+    // A store that never answers is asked anew once its answers were of no use.
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(let_in(&mut strangers(&io, 1).await).await, 0);
+    assert_eq!(store.questions.load(Ordering::Relaxed), 10_001);
 }
