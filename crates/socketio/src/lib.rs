@@ -85,6 +85,7 @@
 mod ack;
 mod acks;
 mod broadcast;
+mod builder;
 mod client;
 mod client_files;
 pub mod conn;
@@ -127,6 +128,7 @@ pub use self::{
     ack::AckFuture,
     acks::{BroadcastAckError, BroadcastAcks},
     broadcast::{BroadcastOperator, IntoRooms},
+    builder::Builder,
     client::Client,
     dynamic::{NamespaceMatcher, ParentBroadcastOperator, ParentNamespace},
     emitter::Emitter,
@@ -138,7 +140,7 @@ pub use self::{
     reason::DisconnectReason,
     recovery::ConnectionStateRecovery,
     remote::{FetchError, RemoteSocket},
-    server::{Builder, SocketIo},
+    server::SocketIo,
     server_side::{ServerSideError, ServerSideEvent},
     socket::Socket,
     stats::Stats,

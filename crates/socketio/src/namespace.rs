@@ -19,6 +19,7 @@ use crate::{
     BroadcastAcks, BroadcastOperator, ConnectError, EmitError, ErrorReport, FetchError,
     ParentNamespace, RemoteSocket, Room, Socket, SocketIo,
     broadcast::IntoRooms,
+    builder::Options,
     delivery::LocalNamespace,
     dynamic::Params,
     error::{BoxError, HandlerError},
@@ -28,7 +29,7 @@ use crate::{
     },
     recovery::Recovery,
     room_events::RoomEvents,
-    server::{Core, Options, WeakSocketIo},
+    server::{Core, WeakSocketIo},
     server_side::ServerSide,
     snapshot::Watched,
 };

@@ -7,6 +7,8 @@
 mod budget;
 mod elsewhere;
 mod log;
+mod options;
+mod packets;
 mod stays;
 
 use std::{
@@ -21,85 +23,28 @@ use std::{
 
 use bytes::Bytes;
 use engineio::Version;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketio_adapter::{
     Cluster, Event, Message, Options, Place, Room, Selection, SessionStore, StoredSession,
 };
-use socketio_proto::{Args, ArgsWriter, EncodeError, Encoded, ToArgs};
+use socketio_proto::{Args, EncodeError, Encoded, ToArgs};
 use tokio::time::Instant;
 
-pub(crate) use self::budget::Budget;
+pub use self::options::ConnectionStateRecovery;
 use self::{
     budget::Account,
     log::{Kept, Log},
+    packets::Followed,
     stays::{Moment, Stays},
 };
+pub(crate) use self::{budget::Budget, packets::Packets};
 use crate::{
     Namespace, Socket,
     emitter::Flags,
     namespace::{Member, WeakNamespace},
     socket::WeakSocket,
 };
-
-/// Options of connection state recovery; see
-/// [`Builder::connection_state_recovery`](crate::Builder::connection_state_recovery).
-#[derive(Clone, Copy, Debug)]
-#[must_use]
-pub struct ConnectionStateRecovery {
-    max_disconnection_duration: Duration,
-    skip_middlewares: bool,
-    max_bytes: usize,
-    max_room_bytes: usize,
-}
-
-impl Default for ConnectionStateRecovery {
-    fn default() -> Self {
-        Self {
-            max_disconnection_duration: Duration::from_secs(120),
-            skip_middlewares: true,
-            max_bytes: 64 * 1024 * 1024,
-            max_room_bytes: 8 * 1024 * 1024,
-        }
-    }
-}
-
-impl ConnectionStateRecovery {
-    /// The defaults.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How long after a disconnection a client can come back. Default: 2 minutes; at most one day.
-    #[doc(alias = "maxDisconnectionDuration")]
-    pub fn max_disconnection_duration(mut self, duration: Duration) -> Self {
-        self.max_disconnection_duration = duration.min(LONGEST);
-        self
-    }
-
-    /// Whether a client that comes back is let in without passing the middlewares again. Default:
-    /// `true`.
-    #[doc(alias = "skipMiddlewares")]
-    pub fn skip_middlewares(mut self, skip: bool) -> Self {
-        self.skip_middlewares = skip;
-        self
-    }
-
-    /// The most bytes of events and states that the server keeps in all namespaces together.
-    /// Default: 64 MiB. Beyond it the oldest events go first; a client that has missed one of them
-    /// gets a new session.
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// The most bytes of events that are kept for one room, or for a whole namespace where an event
-    /// names no room. Default: 8 MiB. A busy room so costs only its own members their recovery.
-    pub fn max_room_bytes(mut self, bytes: usize) -> Self {
-        self.max_room_bytes = bytes;
-        self
-    }
-}
 
 /// What a namespace keeps.
 ///
@@ -867,67 +812,6 @@ impl Order<'_> {
     }
 }
 
-/// An event in the shapes that its recipients need.
-#[derive(Debug)]
-pub(crate) struct Packets {
-    new: Encoded,
-    /// For sockets of protocol 4, if it is another one and there are any.
-    plain: Option<Encoded>,
-}
-
-impl Packets {
-    /// An event that is not kept. A client takes the last element of every event for an offset if
-    /// it is text, be it an argument or the name, so `null` comes behind it.
-    pub(crate) fn unkept<A: ToArgs + ?Sized>(
-        namespace: &Namespace,
-        event: &str,
-        args: &A,
-        compress: bool,
-    ) -> Result<Self, EncodeError> {
-        let args = Args::new(args)?;
-        let (codec, name) = (namespace.codec(), namespace.name());
-        let plain = codec.event(name, None, event, &args)?.compress(compress);
-        if !args.is_empty() && !args.json().ends_with('"') {
-            return Ok(Self {
-                new: plain,
-                plain: None,
-            });
-        }
-        let new = codec.event(name, None, event, &Followed(&args, &NULL))?;
-        Ok(Self {
-            new: new.compress(compress),
-            plain: Some(plain),
-        })
-    }
-
-    pub(crate) fn of(&self, member: &Member) -> Encoded {
-        let plain = self.plain.as_ref();
-        let plain = plain.filter(|_| member.session.version() == Version::V3);
-        plain.unwrap_or(&self.new).clone()
-    }
-
-    pub(crate) fn new_clients(&self) -> Encoded {
-        self.new.clone()
-    }
-}
-
-/// Arguments, and one more.
-struct Followed<'a, A: ?Sized, T: ?Sized>(&'a A, &'a T);
-
-impl<A: ToArgs + ?Sized, T: Serialize + ?Sized> ToArgs for Followed<'_, A, T> {
-    fn write_args(&self, out: &mut ArgsWriter) -> Result<(), EncodeError> {
-        self.0.write_args(out)?;
-        out.push(self.1)
-    }
-
-    fn size_hint(&self) -> usize {
-        self.0.size_hint() + OFFSET_SIZE
-    }
-}
-
-/// Bytes that what follows usually fits into.
-const OFFSET_SIZE: usize = 32;
-
 /// A copy for the log: binary data may be a slice of something larger, and what is kept is counted.
 fn to_keep(packet: &Encoded) -> Encoded {
     let attachments = packet.attachments();
@@ -967,13 +851,8 @@ fn new_pid() -> Box<str> {
 /// How often an event is encoded without the lock, when others are faster.
 const ATTEMPTS: u32 = 3;
 
-/// JSON's `null`.
-const NULL: Option<()> = None;
-
 /// How many hexadecimal digits tell the offsets of one run of a server from those of others.
 const PREFIX: usize = 8;
-
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 

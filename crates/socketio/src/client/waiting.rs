@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use socketio_proto::{Packet, PacketKind};
 
-use crate::{Socket, handler::Disconnect, server::Options};
+use crate::{Socket, builder::Options, handler::Disconnect};
 
 /// What waits for its turn, in the order of arrival. An empty queue holds no memory.
 #[derive(Debug, Default)]

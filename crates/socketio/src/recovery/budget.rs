@@ -11,8 +11,9 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::{
-    ConnectionStateRecovery, LONGEST,
+    ConnectionStateRecovery,
     elsewhere::{ASKERS, READERS, WAITERS},
+    options::LONGEST,
 };
 
 /// What a whole server keeps.
