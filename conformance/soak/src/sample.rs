@@ -2,46 +2,56 @@
 
 use std::{fs, io, path::Path};
 
-/// The columns of the file. All are numbers; those of traffic and of processor time are sums since
-/// the start of the run.
-pub const COLUMNS: [&str; 30] = [
+use self::Kind::{State, Sum};
+
+/// What a column has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// How it is.
+    State,
+    /// What there was since the start of the run.
+    Sum,
+}
+
+/// The columns of the file. All are numbers.
+pub const COLUMNS: [(&str, Kind); 30] = [
     // 0: everybody has gone after the warm-up; 1: in the run; 2: everybody has gone after it
-    "phase",
-    "seconds",
-    "storms",
+    ("phase", State),
+    ("seconds", State),
+    ("storms", Sum),
     // the server's processor seconds, and those of all its clients
-    "server_cpu",
-    "load_cpu",
-    "rss",
-    "descriptors",
-    "threads",
-    "sessions",
-    "sockets",
-    "tasks",
-    "in_flight",
-    "heap",
-    "allocations",
+    ("server_cpu", Sum),
+    ("load_cpu", Sum),
+    ("rss", State),
+    ("descriptors", State),
+    ("threads", State),
+    ("sessions", State),
+    ("sockets", State),
+    ("tasks", State),
+    ("in_flight", State),
+    ("heap", State),
+    ("allocations", State),
     // messages, as the server counts them
-    "received",
-    "sent",
-    "slow_clients",
+    ("received", Sum),
+    ("sent", Sum),
+    ("slow_clients", Sum),
     // what the clients say; see `Tally`
-    "came",
-    "recovered",
-    "not_recovered",
-    "checked",
-    "lost",
-    "duplicated",
-    "reordered",
-    "failed",
+    ("came", Sum),
+    ("recovered", Sum),
+    ("not_recovered", Sum),
+    ("checked", Sum),
+    ("lost", Sum),
+    ("duplicated", Sum),
+    ("reordered", Sum),
+    ("failed", Sum),
     // real clients from npm, which are among those before
-    "npm",
+    ("npm", Sum),
     // of the probe since the last sample, in microseconds
-    "p50",
-    "p99",
-    "max",
-    // processes that ended before they should have
-    "broken",
+    ("p50", State),
+    ("p99", State),
+    ("max", State),
+    // processes that ended before they should have, in the warm-up too
+    ("broken", State),
 ];
 
 /// Columns that must stay zero, and what they say.
@@ -64,7 +74,7 @@ pub struct Sample(pub [f64; COLUMNS.len()]);
 
 impl Sample {
     pub fn get(&self, column: &str) -> f64 {
-        let index = COLUMNS.iter().position(|it| *it == column);
+        let index = COLUMNS.iter().position(|(it, _)| *it == column);
         self.0[index.unwrap_or_else(|| panic!("no column is called {column}"))]
     }
 
@@ -92,12 +102,17 @@ impl Sample {
     }
 }
 
+/// The first line of a file.
+pub fn head() -> String {
+    COLUMNS.map(|(name, _)| name).join(",")
+}
+
 /// Reads a file of samples.
 pub fn read(file: &Path) -> io::Result<Vec<Sample>> {
     let text = fs::read_to_string(file)?;
     let mut lines = text.lines();
     let wrong = || io::Error::other(format!("{} holds no samples", file.display()));
-    if lines.next() != Some(&COLUMNS.join(",")) {
+    if lines.next() != Some(&head()) {
         return Err(wrong());
     }
     let sample = |line: &str| {

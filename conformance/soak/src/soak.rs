@@ -15,7 +15,7 @@ use crate::{
     load::Load,
     probe::Latency,
     proc::Process,
-    sample::{COLUMNS, Sample},
+    sample::{self, COLUMNS, Kind, Sample},
     server::Counts,
     tally::{self, Sums, TALLY},
     times::Times,
@@ -80,7 +80,7 @@ impl Soak {
         let mut server = Answering::start(program, &["server", times.name]);
         let port = server.line().and_then(|it| it.parse().ok());
         let mut csv = File::create(file).unwrap_or_else(|it| panic!("{}: {it}", file.display()));
-        writeln!(csv, "{}", COLUMNS.join(",")).expect("written");
+        writeln!(csv, "{}", sample::head()).expect("written");
         let counts = server.ask().and_then(|it| Counts::parse(&it));
         Self {
             times,
@@ -145,9 +145,9 @@ impl Soak {
 
     fn write(&mut self, phase: Phase) {
         let mut sample = self.take(phase);
-        for (column, ignored) in self.ignored.0.iter().enumerate() {
-            if SUMS.contains(&COLUMNS[column]) {
-                sample.0[column] = hundredths(sample.0[column] - ignored);
+        for (index, (_, kind)) in COLUMNS.iter().enumerate() {
+            if *kind == Kind::Sum {
+                sample.0[index] = hundredths(sample.0[index] - self.ignored.0[index]);
             }
         }
         writeln!(self.csv, "{}", sample.line()).expect("written");
@@ -159,20 +159,9 @@ impl Soak {
         totals.sums = sum(totals.sums, TALLY.sums());
         totals.cpu += Process::own().cpu();
         if let Some(crowd) = &mut self.crowd {
-            match crowd.probe.ask().and_then(|it| Latency::parse(&it)) {
-                Some((latency, sums)) => {
-                    self.latency = latency;
-                    totals.sums = sum(totals.sums, sums);
-                }
-                None => self.broken += 1,
-            }
-            match crowd.npm.ask().and_then(|it| tally::parse(&it)) {
-                Some(sums) => {
-                    totals.sums = sum(totals.sums, sums);
-                    totals.npm += sums[0];
-                }
-                None => self.broken += 1,
-            }
+            let (latency, broken) = totals.add(crowd.probe.ask(), crowd.npm.ask());
+            self.latency = latency.unwrap_or(self.latency);
+            self.broken += broken;
             totals.cpu += crowd.cpu();
         }
         let counts = self.server_counts();
@@ -258,17 +247,23 @@ impl Crowd {
         self.load.leave().await;
         let past = &mut soak.past;
         past.cpu += cpu;
-        match self.probe.end().and_then(|it| Latency::parse(&it)) {
-            Some((_, sums)) => past.sums = sum(past.sums, sums),
-            None => soak.broken += 1,
+        let (_, broken) = past.add(self.probe.end(), self.npm.end());
+        soak.broken += broken;
+    }
+}
+
+impl Totals {
+    /// Adds what the clients' processes have said last. Gives the latency, if it was said, and how
+    /// many of them have said nothing.
+    fn add(&mut self, probe: Option<String>, npm: Option<String>) -> (Option<Latency>, u64) {
+        let probe = probe.and_then(|it| Latency::parse(&it));
+        let npm = npm.and_then(|it| tally::parse(&it));
+        for sums in probe.map(|(_, sums)| sums).into_iter().chain(npm) {
+            self.sums = sum(self.sums, sums);
         }
-        match self.npm.end().and_then(|it| tally::parse(&it)) {
-            Some(sums) => {
-                past.sums = sum(past.sums, sums);
-                past.npm += sums[0];
-            }
-            None => soak.broken += 1,
-        }
+        self.npm += npm.map_or(0, |sums| sums[0]);
+        let broken = u64::from(probe.is_none()) + u64::from(npm.is_none());
+        (probe.map(|(latency, _)| latency), broken)
     }
 }
 
@@ -279,22 +274,3 @@ fn hundredths(number: f64) -> f64 {
 fn sum(left: Sums, right: Sums) -> Sums {
     std::array::from_fn(|index| left[index] + right[index])
 }
-
-/// Columns that only grow.
-const SUMS: [&str; 15] = [
-    "storms",
-    "server_cpu",
-    "load_cpu",
-    "received",
-    "sent",
-    "slow_clients",
-    "came",
-    "recovered",
-    "not_recovered",
-    "checked",
-    "lost",
-    "duplicated",
-    "reordered",
-    "failed",
-    "npm",
-];
