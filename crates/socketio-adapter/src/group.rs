@@ -67,7 +67,7 @@ impl<M> Default for Group<M> {
 }
 
 /// Tables of up to this many members keep their memory.
-const SHRINK_ABOVE: usize = 64;
+const SHRINK_ABOVE: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -83,6 +83,10 @@ mod tests {
             group.remove(Key(key));
         }
         assert_eq!(group.0.len(), 10);
+        assert!(group.0.capacity() <= 40, "{}", group.0.capacity());
+        for key in 9_990..10_000 {
+            group.remove(Key(key));
+        }
         assert!(group.0.capacity() <= SHRINK_ABOVE, "{}", group.0.capacity());
     }
 }
