@@ -209,6 +209,7 @@ impl<A: Acceptor> Driver<A> {
         }
     }
 
+    #[inline(never)]
     fn take_items(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: &Now) {
         while let Some(item) = self.items.pop_front() {
             match item {
@@ -341,6 +342,13 @@ impl<A: Acceptor> Driver<A> {
     /// Notices a client that gave up its poll.
     #[inline]
     fn watch_poll(&mut self, cx: &mut Context<'_>, now: &Now) {
+        if self.poll.is_some() {
+            self.poll_given_up(cx, now);
+        }
+    }
+
+    #[inline(never)]
+    fn poll_given_up(&mut self, cx: &mut Context<'_>, now: &Now) {
         if let Some(poll) = &mut self.poll
             && poll.poll_closed(cx).is_ready()
         {

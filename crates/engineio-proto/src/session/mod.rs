@@ -322,6 +322,7 @@ impl Session {
     }
 
     /// Queues a message. Does nothing once the session is closing.
+    #[inline]
     pub fn send(&mut self, message: Encoded) {
         if self.is_open() {
             self.messages.push_back(message);
@@ -421,6 +422,7 @@ impl Session {
     /// The next thing that is to leave by the WebSocket, be it the current transport or the
     /// candidate. Control packets overtake messages, so that a heartbeat never waits behind a
     /// long queue.
+    #[inline]
     pub fn poll_frame(&mut self) -> Option<Transmit> {
         match self.state {
             State::Socket => {}

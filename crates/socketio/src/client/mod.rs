@@ -337,6 +337,34 @@ impl Client {
         }
     }
 
+    /// Goes on with everything that is not finished.
+    fn progress(&mut self, has_news: bool, cx: &mut Context<'_>) {
+        if has_news {
+            self.catch_up(cx);
+        }
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            if !self.closed {
+                self.close_by_force(None);
+            }
+            self.in_flight.give_up_admissions();
+            self.deadline = None;
+        }
+        while let Some(found) = self.searches.poll_found(cx) {
+            self.found(found, cx);
+        }
+        while let Some(done) = self.in_flight.poll_finished(cx) {
+            self.done(done, cx);
+        }
+        self.drain(cx);
+    }
+
+    /// Whether something is not finished.
+    fn is_busy(&self) -> bool {
+        !self.in_flight.is_empty() || !self.waiting.is_empty() || self.searches.len() != 0
+    }
+
     /// Gives their turn to all who can have it.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut at = 0;
@@ -419,32 +447,17 @@ impl Connection for Client {
         }
     }
 
+    #[inline]
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // In most turns there is something to write and nothing else: neither the slots nor their
         // sockets need to be fetched from memory for that.
-        if self.joins_by_itself || self.session.take_flag() {
-            self.catch_up(cx);
+        let has_news = self.joins_by_itself || self.session.take_flag();
+        if has_news || self.deadline.is_some() || self.is_busy() {
+            self.progress(has_news, cx);
         }
-        if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(cx).is_ready()
-        {
-            if !self.closed {
-                self.close_by_force(None);
-            }
-            self.in_flight.give_up_admissions();
-            self.deadline = None;
-        }
-        while let Some(found) = self.searches.poll_found(cx) {
-            self.found(found, cx);
-        }
-        while let Some(done) = self.in_flight.poll_finished(cx) {
-            self.done(done, cx);
-        }
-        self.drain(cx);
-        if self.in_flight.is_empty() && self.waiting.is_empty() && self.searches.len() == 0 {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+        match self.is_busy() {
+            false => Poll::Ready(()),
+            true => Poll::Pending,
         }
     }
 
@@ -466,6 +479,7 @@ impl Connection for Client {
             .call(&self.io, |hook| hook(&self.session, packet));
     }
 
+    #[inline]
     fn on_packet_create(&mut self, packet: &Transmit) {
         let hooks = self.io.conn_hooks();
         hooks
@@ -473,6 +487,7 @@ impl Connection for Client {
             .call(&self.io, |hook| hook(&self.session, packet));
     }
 
+    #[inline]
     fn on_drain(&mut self, _: &mut Context<'_>) {
         let hooks = self.io.conn_hooks();
         hooks.drain.call(&self.io, |hook| hook(&self.session));
