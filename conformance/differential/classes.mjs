@@ -159,6 +159,15 @@ export const classes = [
       texts(messages).some((it) => placeholders(it).some((num) => !/^\d+$/.test(num))),
   },
   {
+    name: "an attachment that is named twice",
+    decoders: PACKETS,
+    why: "The official parser puts it into both places. An encoder of another format, as between servers, makes a copy for each, and a small message so becomes a large one, with more attachments than announced. Clients name each once.",
+    holds: (messages, theirs, own) =>
+      own.error === "illegal attachments" &&
+      isPrefix(own.packets, theirs.packets) &&
+      texts(messages).some((it) => new Set(placeholders(it).map(Number)).size < placeholders(it).length),
+  },
+  {
     name: "a namespace that is too long",
     decoders: PACKETS,
     why: "Its length has a limit here, max_namespace_length.",

@@ -69,7 +69,7 @@ fn read(text: &str) -> Option<Parts<'_>> {
             return None;
         }
         attachments = count.parse().ok()?;
-        if !(1..=limits.max_attachments).contains(&attachments) {
+        if !(1..=limits.max_attachments as usize).contains(&attachments) {
             return None;
         }
         rest = tail;
@@ -112,6 +112,9 @@ fn read(text: &str) -> Option<Parts<'_>> {
         return None;
     }
     serde_json::from_str::<IgnoredAny>(payload).ok()?;
+    if depth(payload) > limits.max_depth as usize {
+        return None;
+    }
     if has_id {
         parts.args = serde_json::from_str(payload).ok()?;
         if attachments > 0 {
@@ -138,6 +141,23 @@ fn read(text: &str) -> Option<Parts<'_>> {
     Some(parts)
 }
 
+/// How many lists and objects are inside of each other at most in valid JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut most, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
 /// A JSON string with U+FFFD for halves of surrogate pairs.
 fn string(json: &str) -> String {
     serde_json::from_str(json).unwrap_or_else(|_| {
@@ -162,23 +182,39 @@ fn string(json: &str) -> String {
     })
 }
 
-/// Whether every object with `_placeholder: true` names an attachment. `None` if there is something in
-/// it that serde has no value for: half a surrogate pair, or too many levels.
+/// Whether every object with `_placeholder: true` names an attachment of its own. `None` if nobody can tell from
+/// serde's value: it has none for half a surrogate pair and for too many levels, and none of two members with one
+/// name but the last.
 fn placeholders_are_legal(payload: &str, attachments: usize) -> Option<bool> {
-    fn walk(value: &serde_json::Value, attachments: usize) -> bool {
+    /// Adds the numbers of those that are not inside of another one.
+    fn walk(value: &serde_json::Value, attachments: usize, named: &mut Vec<u64>) -> bool {
         match value {
-            serde_json::Value::Array(list) => list.iter().all(|it| walk(it, attachments)),
+            serde_json::Value::Array(list) => list.iter().all(|it| walk(it, attachments, named)),
             serde_json::Value::Object(map) => {
-                let is_placeholder = map.get("_placeholder") == Some(&true.into());
+                if map.get("_placeholder") != Some(&true.into()) {
+                    return map.values().all(|it| walk(it, attachments, named));
+                }
                 let num = map.get("num").and_then(serde_json::Value::as_u64);
-                let is_legal = num.is_some_and(|num| num < attachments as u64);
-                (!is_placeholder || is_legal) && map.values().all(|it| walk(it, attachments))
+                named.extend(num);
+                let mut inside = Vec::new();
+                num.is_some_and(|num| num < attachments as u64)
+                    && map.values().all(|it| walk(it, attachments, &mut inside))
             }
             _ => true,
         }
     }
     let value = serde_json::from_str(payload).ok()?;
-    Some(walk(&value, attachments))
+    let mut named = Vec::new();
+    if !walk(&value, attachments, &mut named) {
+        return Some(false);
+    }
+    let count = named.len();
+    named.sort_unstable();
+    named.dedup();
+    if named.len() < count {
+        return Some(false);
+    }
+    (payload.matches("_placeholder").count() == count).then_some(true)
 }
 
 fn compare(packet: &Packet, expected: &Parts<'_>) {

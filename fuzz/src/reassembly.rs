@@ -34,7 +34,10 @@ pub fn run(input: &[u8]) {
                     Ok(None) => {
                         let announced = text[1..].split('-').next().and_then(|it| it.parse().ok());
                         let missing: usize = announced.expect("a count of attachments");
-                        assert!((1..=limits.max_attachments).contains(&missing), "{text}");
+                        assert!(
+                            (1..=limits.max_attachments as usize).contains(&missing),
+                            "{text}"
+                        );
                         pending = Some(Pending {
                             missing,
                             attachments: Vec::new(),

@@ -52,7 +52,8 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// If the text is no JSON array, or a placeholder names an attachment that is not there.
+    /// If the text is no JSON array, or a placeholder names an attachment that is not there, or one that
+    /// another one names.
     ///
     /// ```
     /// use socketio_proto::Args;
@@ -62,7 +63,7 @@ impl Args {
     /// assert!(Args::from_json("{}".into(), Vec::new()).is_err());
     /// ```
     pub fn from_json(array: Str, attachments: Vec<Bytes>) -> Result<Self, DecodeError> {
-        let args = decode::array(array, 0, attachments.len())?;
+        let args = decode::array(array, 0, attachments.len(), usize::MAX)?;
         Ok(args.with_attachments(attachments))
     }
 

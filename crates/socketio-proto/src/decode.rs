@@ -29,18 +29,19 @@ pub(crate) fn decode(text: Str, limits: &Limits) -> Result<(Packet, usize), Deco
     };
     let (nsp, rest) = split_namespace(rest);
     limits.check_namespace(nsp)?;
+    let depth = limits.max_depth as usize;
     let nsp = match nsp {
         "/" => Str::from_static("/"),
         _ => text.slice_ref(nsp),
     };
     let kind = match kind {
         b'0' => PacketKind::Connect {
-            auth: optional(&text, rest, b"{")?,
+            auth: optional(&text, rest, b"{", limits)?,
         },
         b'1' if rest.is_empty() => PacketKind::Disconnect,
         b'1' => return Err(DecodeError::InvalidPayload),
         b'4' => PacketKind::ConnectError {
-            data: optional(&text, rest, b"{\"")?,
+            data: optional(&text, rest, b"{\"", limits)?,
         },
         b'2' | b'5' => {
             let (id, payload) = split_id(rest)?;
@@ -48,7 +49,7 @@ pub(crate) fn decode(text: Str, limits: &Limits) -> Result<(Packet, usize), Deco
                 PacketKind::Empty
             } else {
                 let payload = text.len() - payload.len();
-                event(array(text, payload, attachments)?, id, limits)?
+                event(array(text, payload, attachments, depth)?, id, limits)?
             }
         }
         _ => {
@@ -57,7 +58,7 @@ pub(crate) fn decode(text: Str, limits: &Limits) -> Result<(Packet, usize), Deco
                 Args::empty()
             } else {
                 let payload = text.len() - payload.len();
-                array(text, payload, attachments)?
+                array(text, payload, attachments, depth)?
             };
             match id {
                 Some(id) => PacketKind::Ack { id, args },
@@ -77,7 +78,7 @@ fn split_attachments<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a s
     };
     match digits.parse() {
         Ok(0) => Err(DecodeError::IllegalAttachments),
-        Ok(count) if count <= limits.max_attachments => Ok((count, rest)),
+        Ok(count) if count <= limits.max_attachments as usize => Ok((count, rest)),
         _ => Err(DecodeError::TooManyAttachments),
     }
 }
@@ -109,18 +110,28 @@ fn split_digits(text: &str) -> (&str, &str) {
 }
 
 /// A payload that may be absent, and starts with one of these characters if it is not.
-fn optional(text: &Str, payload: &str, starts: &[u8]) -> Result<Option<Str>, DecodeError> {
+fn optional(
+    text: &Str,
+    payload: &str,
+    starts: &[u8],
+    limits: &Limits,
+) -> Result<Option<Str>, DecodeError> {
     if payload.is_empty() {
         return Ok(None);
     }
-    let payload = validate(payload, starts)?;
+    let payload = validate(payload, starts, limits.max_depth as usize)?;
     Ok(Some(text.slice_ref(payload)))
 }
 
 /// The array that a text ends with, its placeholders checked and in the usual form. The text is
 /// kept as it came, header included, unless that is not the form.
-pub(crate) fn array(text: Str, start: usize, attachments: usize) -> Result<Args, DecodeError> {
-    let payload = validate(&text[start..], b"[")?;
+pub(crate) fn array(
+    text: Str,
+    start: usize,
+    attachments: usize,
+    max_depth: usize,
+) -> Result<Args, DecodeError> {
+    let payload = validate(&text[start..], b"[", max_depth)?;
     if attachments > 0 {
         let normalised = placeholder::normalise(payload, attachments);
         let normalised = normalised.map_err(|_| DecodeError::IllegalPlaceholder)?;
@@ -135,14 +146,14 @@ pub(crate) fn array(text: Str, start: usize, attachments: usize) -> Result<Args,
     }
 }
 
-/// A whole and valid JSON text, however deep, that starts with one of these characters.
-fn validate<'a>(payload: &'a str, starts: &[u8]) -> Result<&'a str, DecodeError> {
+/// A whole and valid JSON text that starts with one of these characters.
+fn validate<'a>(payload: &'a str, starts: &[u8], max_depth: usize) -> Result<&'a str, DecodeError> {
     let first = payload.as_bytes().first();
-    if first.is_some_and(|it| starts.contains(it)) && validate::is_json(payload) {
-        Ok(json::trim(payload))
-    } else {
-        Err(DecodeError::InvalidPayload)
+    if !first.is_some_and(|it| starts.contains(it)) {
+        return Err(DecodeError::InvalidPayload);
     }
+    validate::check(payload, max_depth)?;
+    Ok(json::trim(payload))
 }
 
 /// An event from its array.
@@ -396,15 +407,32 @@ mod tests {
     }
 
     #[test]
-    fn depth_does_not_matter() {
-        for deep in [200, 200_000] {
-            let deep = "[".repeat(deep) + &"]".repeat(deep);
-            assert_eq!(event(&format!("2[\"a\",{deep}]")).3, deep);
+    fn depth_takes_no_stack_and_has_a_limit() {
+        for max_depth in [200, 200_000] {
+            let decode = |text: &str| {
+                let limits = Limits {
+                    max_depth,
+                    ..Limits::default()
+                };
+                Decoder::new(limits).add(text.into())
+            };
+            let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+            // The list of arguments is one of them.
+            let deep = nested(max_depth as usize - 1);
+            let packet = decode(&format!("2[\"a\",{deep}]")).unwrap().unwrap();
+            let PacketKind::Event { args, .. } = packet.kind else {
+                panic!("{packet:?}")
+            };
+            assert_eq!(args.json(), deep);
             assert_eq!(decode(&format!("51-[\"a\",{deep}]")), Ok(None));
             assert_eq!(
-                error(&format!("2[\"a\",{deep}")),
-                DecodeError::InvalidPayload
+                decode(&format!("2[\"a\",{deep}")),
+                Err(DecodeError::InvalidPayload)
             );
+            let deeper = nested(max_depth as usize);
+            for text in [format!("2[\"a\",{deeper}]"), format!("51-[\"a\",{deeper}]")] {
+                assert_eq!(decode(&text), Err(DecodeError::TooDeep));
+            }
         }
     }
 }

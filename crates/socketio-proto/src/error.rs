@@ -22,7 +22,7 @@ pub enum DecodeError {
     IllegalAttachments,
     /// More attachments than [`Limits::max_attachments`](crate::Limits::max_attachments).
     TooManyAttachments,
-    /// A placeholder that names no attachment of its packet.
+    /// A placeholder that names no attachment of its packet, or one that another one names.
     IllegalPlaceholder,
     /// A payload that is no JSON, or not of the shape that the packet type wants; a reserved event
     /// name; an id that does not fit 64 bits.
@@ -35,6 +35,8 @@ pub enum DecodeError {
     NamespaceTooLong,
     /// An event name longer than [`Limits::max_event_name`](crate::Limits::max_event_name).
     EventNameTooLong,
+    /// More lists and objects inside of each other than [`Limits::max_depth`](crate::Limits::max_depth).
+    TooDeep,
     /// Attachments with more bytes than
     /// [`Limits::max_attachment_bytes`](crate::Limits::max_attachment_bytes).
     AttachmentsTooLarge,
@@ -66,6 +68,7 @@ impl fmt::Display for DecodeError {
             DecodeError::UnexpectedText => "got plaintext data when reconstructing a packet",
             DecodeError::NamespaceTooLong => "namespace too long",
             DecodeError::EventNameTooLong => "event name too long",
+            DecodeError::TooDeep => "payload too deep",
             DecodeError::AttachmentsTooLarge => "attachments too large",
             DecodeError::InvalidPacket => "invalid packet",
             DecodeError::InvalidType => "invalid packet type",

@@ -73,12 +73,18 @@ pub(crate) fn hide(json: &str) -> Cow<'_, str> {
 /// Checks all placeholders in a valid JSON text against the number of attachments, and brings them
 /// into their usual form. `None` if that changes nothing.
 ///
-/// An attachment may be named twice or not at all.
+/// An attachment may be named once or not at all: whoever makes a copy for each placeholder, as other
+/// formats have to, makes no more of it than has come.
 pub(crate) fn normalise(json: &str, attachments: usize) -> Result<Option<String>, Illegal> {
     if all_are_usual(json, attachments) {
         return Ok(None);
     }
     let found = find(json, attachments)?;
+    let mut nums: Vec<_> = found.iter().map(|it| it.num).collect();
+    nums.sort_unstable();
+    if nums.windows(2).any(|it| it[0] == it[1]) {
+        return Err(Illegal);
+    }
     if found.iter().all(|it| it.is_usual(json)) {
         return Ok(None);
     }
@@ -93,11 +99,11 @@ pub(crate) fn normalise(json: &str, attachments: usize) -> Result<Option<String>
     Ok(Some(out))
 }
 
-/// Whether it is plain that all placeholders have their usual form and name an attachment, as what
-/// most clients send; otherwise it takes a closer look.
+/// Whether it is plain that all placeholders have their usual form and name attachments, one after the
+/// other, as what most clients send; otherwise it takes a closer look.
 fn all_are_usual(json: &str, attachments: usize) -> bool {
     let bytes = json.as_bytes();
-    let mut at = 0;
+    let (mut at, mut next) = (0, 0);
     loop {
         at += json::plain_len(&bytes[at..]);
         match bytes.get(at) {
@@ -109,9 +115,11 @@ fn all_are_usual(json: &str, attachments: usize) -> bool {
                 let Some((num, rest)) = object.and_then(split_usual) else {
                     return false;
                 };
-                if natural(num).is_none_or(|num| num as usize >= attachments) {
+                let num = natural(num).map_or(usize::MAX, |num| num as usize);
+                if !(next..attachments).contains(&num) {
                     return false;
                 }
+                next = num + 1;
                 at = json.len() - rest.len();
             }
             Some(_) => at += 1,
@@ -238,7 +246,7 @@ mod tests {
         for json in [
             r#"["a",{"_placeholder":true,"num":0},{"b":[{"_placeholder":true,"num":1}]}]"#,
             r#"["a",{"_placeholder":true,"num":1}]"#,
-            r#"["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#,
+            r#"["a",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#,
             r#"["a",{"_placeholder":false,"num":7},{"_placeholder":1},{"num":"x"}]"#,
             r#"["_placeholder",true,"num",9]"#,
             r#"["a",{"x":"{\"_placeholder\":true,\"num\":9}"}]"#,
@@ -282,6 +290,26 @@ mod tests {
             assert!(normalise(&json, 2).is_err(), "{num}");
         }
         assert!(normalise(r#"[{"_placeholder":true}]"#, 2).is_err());
+    }
+
+    #[test]
+    fn an_attachment_is_named_once() {
+        let [zero, one] = [0, 1].map(|num| format!(r#"{{"_placeholder":true,"num":{num}}}"#));
+        let also_zero = r#"{"num":0,"_placeholder":true}"#;
+        for (json, is_legal) in [
+            (format!("[{zero},{one}]"), true),
+            (format!("[{one},{zero}]"), true),
+            (format!("[{zero},{zero}]"), false),
+            (format!("[{zero},{one},{zero}]"), false),
+            (format!("[[{zero}],{{\"a\":{also_zero}}}]"), false),
+            // what is inside of one is gone
+            (
+                format!(r#"[{{"_placeholder":true,"num":0,"a":{zero}}}]"#),
+                true,
+            ),
+        ] {
+            assert_eq!(normalise(&json, 2).is_ok(), is_legal, "{json}");
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Decoder {
 pub struct Limits {
     /// Binary attachments of one packet. Default: 10, which the official server has no setting
     /// for.
-    pub max_attachments: usize,
+    pub max_attachments: u32,
     /// Bytes of all attachments of one packet together. Default: 10 000 000, as many as the
     /// official server's limits (10 attachments, 1 MB each) let through.
     pub max_attachment_bytes: usize,
@@ -50,6 +50,9 @@ pub struct Limits {
     pub max_namespace: u32,
     /// Bytes of an event's name. Default: 1024.
     pub max_event_name: u32,
+    /// Lists and objects inside of each other in what a packet carries; its arguments are a list
+    /// themselves. Default: 1000. The clients' parsers walk through them by recursion.
+    pub max_depth: u32,
 }
 
 impl Default for Limits {
@@ -59,6 +62,7 @@ impl Default for Limits {
             max_attachment_bytes: 10_000_000,
             max_namespace: 8192,
             max_event_name: 1024,
+            max_depth: 1000,
         }
     }
 }
@@ -169,6 +173,7 @@ mod tests {
             max_attachment_bytes: 3,
             max_namespace: 4,
             max_event_name: 3,
+            max_depth: 2,
         };
         let mut decoder = Decoder::new(limits);
         let mut add = |message: Data| decoder.add(message);
@@ -194,6 +199,16 @@ mod tests {
             Err(DecodeError::EventNameTooLong)
         );
         assert_eq!(add("2[1234]".into()), Err(DecodeError::EventNameTooLong));
+        assert!(add("2[1,[],{\"a\":2}]".into()).is_ok());
+        for text in [
+            "2[1,[[]]]",
+            "30[[{}]]",
+            "2[1,{\"a\":[0",
+            "0{\"a\":{\"b\":{}}}",
+        ] {
+            let result = add(text.into());
+            assert_eq!(result, Err(DecodeError::TooDeep), "{text}");
+        }
     }
 
     #[test]

@@ -1,18 +1,26 @@
-//! Whether a text is JSON: in one walk, at any depth, without making anything of it.
+//! Whether a text is JSON: in one walk, without making anything of it and without recursion.
 //!
 //! It says of every text what `serde_json` says; the tests compare the two.
 
-use crate::json::{plain_len, skip_blanks};
+use crate::{
+    DecodeError,
+    json::{plain_len, skip_blanks},
+};
 
-/// Whether a text is one JSON value, maybe with blanks around it.
-pub(crate) fn is_json(text: &str) -> bool {
+/// Refuses a text that is not one JSON value, maybe with blanks around it, or one with more lists and
+/// objects inside of each other than that.
+pub(crate) fn check(text: &str, max_depth: usize) -> Result<(), DecodeError> {
     let bytes = text.as_bytes();
-    let end = value_end(bytes, skip_blanks(bytes, 0), Open::default());
-    end.is_some_and(|end| skip_blanks(bytes, end) == bytes.len())
+    let mut open = Open::new(max_depth);
+    match value_end(bytes, skip_blanks(bytes, 0), &mut open) {
+        Some(end) if skip_blanks(bytes, end) == bytes.len() => Ok(()),
+        None if open.is_too_deep => Err(DecodeError::TooDeep),
+        _ => Err(DecodeError::InvalidPayload),
+    }
 }
 
 /// The index after the value that starts at this one, and after all that is open around it.
-fn value_end(bytes: &[u8], mut at: usize, mut open: Open) -> Option<usize> {
+fn value_end(bytes: &[u8], mut at: usize, open: &mut Open) -> Option<usize> {
     loop {
         at = match bytes.get(at)? {
             b'"' => string_end(bytes, at + 1)?,
@@ -21,20 +29,22 @@ fn value_end(bytes: &[u8], mut at: usize, mut open: Open) -> Option<usize> {
             b'f' => literal_end(bytes, at, b"false")?,
             b'n' => literal_end(bytes, at, b"null")?,
             b'[' => {
+                open.push(false)?;
                 at = skip_blanks(bytes, at + 1);
                 if bytes.get(at) != Some(&b']') {
-                    open.push(false);
                     continue;
                 }
+                open.pop();
                 at + 1
             }
             b'{' => {
+                open.push(true)?;
                 at = skip_blanks(bytes, at + 1);
                 if bytes.get(at) != Some(&b'}') {
-                    open.push(true);
                     at = member_name_end(bytes, at)?;
                     continue;
                 }
+                open.pop();
                 at + 1
             }
             _ => return None,
@@ -129,21 +139,37 @@ fn literal_end(bytes: &[u8], at: usize, literal: &[u8]) -> Option<usize> {
 
 /// The lists and objects that have not been closed yet: a bit for each, as a hostile text is
 /// nothing but these. Memory is needed for more than 64.
-#[derive(Default)]
 struct Open {
     depth: usize,
+    max_depth: usize,
+    is_too_deep: bool,
     /// The innermost ones, the last one lowest: whether it is an object.
     bits: u64,
     outer: Vec<u64>,
 }
 
 impl Open {
-    fn push(&mut self, is_object: bool) {
+    fn new(max_depth: usize) -> Self {
+        Self {
+            depth: 0,
+            max_depth,
+            is_too_deep: false,
+            bits: 0,
+            outer: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, is_object: bool) -> Option<()> {
+        if self.depth >= self.max_depth {
+            self.is_too_deep = true;
+            return None;
+        }
         if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.bits);
         }
         self.bits = (self.bits << 1) | u64::from(is_object);
         self.depth += 1;
+        Some(())
     }
 
     fn pop(&mut self) {
@@ -167,6 +193,10 @@ mod tests {
     use serde::de::IgnoredAny;
 
     use super::*;
+
+    fn is_json(text: &str) -> bool {
+        check(text, usize::MAX).is_ok()
+    }
 
     fn serde_says(text: &str) -> bool {
         serde_json::from_str::<IgnoredAny>(text).is_ok()

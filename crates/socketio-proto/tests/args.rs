@@ -13,7 +13,9 @@ use socketio_proto::{Args, Decoder, Limits, PacketKind};
 
 /// Arguments as they come from the wire: the list without brackets, the attachments.
 fn arrived(json: &str, attachments: &[&'static [u8]]) -> Args {
-    let mut decoder = Decoder::new(Limits::default());
+    let mut limits = Limits::default();
+    limits.max_depth = u32::MAX;
+    let mut decoder = Decoder::new(limits);
     let comma = if json.is_empty() { "" } else { "," };
     let text = match attachments.len() {
         0 => format!("2[\"message\"{comma}{json}]"),

@@ -13,8 +13,12 @@ use socketio_proto::{
 };
 
 fn decode(message: impl AsRef<[u8]>) -> Result<Packet, DecodeError> {
+    decode_within(message, Limits::default())
+}
+
+fn decode_within(message: impl AsRef<[u8]>, limits: Limits) -> Result<Packet, DecodeError> {
     let message = Bytes::copy_from_slice(message.as_ref());
-    let packet = codec().decoder(Limits::default()).add(message.into());
+    let packet = codec().decoder(limits).add(message.into());
     packet.map(|it| it.expect("a whole packet"))
 }
 
@@ -41,7 +45,11 @@ fn event_with(argument: &[u8]) -> Vec<u8> {
 
 /// The argument of the event above.
 fn argument(bytes: &[u8]) -> Result<Args, DecodeError> {
-    match decode(event_with(bytes))?.kind {
+    argument_within(bytes, Limits::default())
+}
+
+fn argument_within(bytes: &[u8], limits: Limits) -> Result<Args, DecodeError> {
+    match decode_within(event_with(bytes), limits)?.kind {
         PacketKind::Event { args, .. } => Ok(args),
         kind => panic!("{kind:?}"),
     }
@@ -567,17 +575,26 @@ fn keys_that_are_no_strings_are_refused() {
 }
 
 #[test]
-fn depth_does_not_matter() {
+fn depth_takes_no_stack_and_has_a_limit() {
     let deep = 300_000;
     let mut bytes = b"\x91".repeat(deep);
     bytes.push(0x90);
-    let args = argument(&bytes).unwrap();
+    let mut limits = Limits::default();
+    limits.max_depth = deep as u32 + 2; // the list of arguments is one of them
+    let args = argument_within(&bytes, limits).unwrap();
     assert_eq!(args.json().len(), 2 * (deep + 1));
     assert!(args.deserialize::<Value>().is_err());
     let relayed = bytes_of(codec().event("/", None, "e", &args));
     assert!(relayed.windows(bytes.len()).any(|it| it == bytes));
+    limits.max_depth -= 1;
+    assert_eq!(argument_within(&bytes, limits), Err(DecodeError::TooDeep));
+    assert_eq!(argument(&bytes), Err(DecodeError::TooDeep));
     bytes.pop();
-    assert_eq!(argument(&bytes), Err(DecodeError::InvalidPacket));
+    limits.max_depth += 1;
+    assert_eq!(
+        argument_within(&bytes, limits),
+        Err(DecodeError::InvalidPacket)
+    );
 }
 
 #[test]

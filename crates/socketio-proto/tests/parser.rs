@@ -249,16 +249,21 @@ fn a_bad_placeholder_is_refused() {
 }
 
 #[test]
-fn an_attachment_may_be_named_twice_or_not_at_all() {
+fn an_attachment_may_be_named_once_or_not_at_all() {
     let mut decoder = decoder();
-    let text = format!("52-[\"a\",{PLACEHOLDER},{PLACEHOLDER}]");
+    let text = format!("52-[\"a\",{PLACEHOLDER}]");
     assert_eq!(decoder.add(text.into()), Ok(None));
     assert_eq!(decoder.add(BYTES.into()), Ok(None));
     let packet = decoder.add(vec![1].into()).unwrap().unwrap();
     let PacketKind::Event { args, .. } = packet.kind else {
         panic!("{packet:?}")
     };
-    assert_eq!(args.deserialize::<[Bytes; 2]>(), Ok([BYTES, BYTES]));
+    assert_eq!(args.deserialize::<[Bytes; 1]>(), Ok([BYTES]));
+    let text = format!("52-[\"a\",{PLACEHOLDER},{PLACEHOLDER}]");
+    assert_eq!(
+        decoder.add(text.into()),
+        Err(DecodeError::IllegalPlaceholder)
+    );
 }
 
 // binary

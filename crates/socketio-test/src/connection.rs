@@ -506,7 +506,8 @@ fn parse(json: &str) -> Value {
 /// What a server of one's own sends is taken, however large.
 fn unlimited() -> Limits {
     let mut limits = Limits::default();
-    limits.max_attachments = usize::MAX;
+    limits.max_attachments = u32::MAX;
+    limits.max_depth = u32::MAX;
     limits.max_attachment_bytes = usize::MAX;
     limits
 }

@@ -64,7 +64,7 @@ impl Builder {
 
     /// The most binary attachments of one event. A client that sends more is disconnected.
     /// Default: 10.
-    pub fn max_attachments(mut self, count: usize) -> Self {
+    pub fn max_attachments(mut self, count: u32) -> Self {
         self.options.limits.max_attachments = count;
         self
     }
@@ -80,6 +80,14 @@ impl Builder {
     /// of it. A client that sends more is disconnected. Default: 8192.
     pub fn max_namespace_length(mut self, bytes: u32) -> Self {
         self.options.limits.max_namespace = bytes;
+        self
+    }
+
+    /// The most lists and objects inside of each other in what a client sends; the list of an event's
+    /// arguments is one of them. A client that sends more is disconnected: what one client sends may be
+    /// passed on to others, whose parsers walk through it by recursion. Default: 1000.
+    pub fn max_depth(mut self, levels: u32) -> Self {
+        self.options.limits.max_depth = levels;
         self
     }
 

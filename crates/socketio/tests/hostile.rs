@@ -550,17 +550,26 @@ fn frames_too_large() {
 #[test]
 fn arguments_in_arguments() {
     Attack::new("deep JSON", 24 * MIB).run(async |addr| {
-        let depth = 400_000;
-        for _ in 0..10 {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        for header in ["42", "451-", "40", "461-0"].iter().cycle().take(40) {
             let mut tcp = Tcp::websocket(addr, OPEN_WS).await;
             tcp.send(text("40")).await;
-            let deep = format!(r#"42["shout",{}{}]"#, "[".repeat(depth), "]".repeat(depth));
-            tcp.send(text(&deep)).await;
-            tcp.send(text(r#"42["echo","alive"]"#)).await;
-            tcp.read_until(r#"42["echo","alive"]"#).await;
-            assert!(tcp.still_open().await);
+            let deep = nested(999);
+            tcp.send(text(format!(r#"42["echo",{deep}]"#))).await;
+            tcp.read_until(&format!(r#"42["echo",{deep}]"#)).await;
+            let start = if *header == "40" {
+                r#"{"a":"#
+            } else {
+                r#"["echo","#
+            };
+            let end = if *header == "40" { "}" } else { "]" };
+            let deep = nested(400_000);
+            tcp.send(text(format!("{header}{start}{deep}{end}"))).await;
+            let mut answer = [0; 2];
+            tcp.0.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, [0x88, 0], "{header}: a close frame");
         }
-        10
+        40
     });
 }
 

@@ -38,6 +38,13 @@ async fn packets_are_no_larger_than_they_may_be() {
     ws.text("40/abcd,").await;
     assert_refused(ws, &log).await;
 
+    let (running, log) = start(|it| it.max_depth(2)).await;
+    let mut ws = running.joined().await;
+    ws.text(r#"42["ok",[]]"#).await;
+    assert_eq!(log.lines(1).await, ["ok"]);
+    ws.text(r#"42["ok",[[]]]"#).await;
+    assert_refused(ws, &log).await;
+
     let header = r#"452-["ok",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
     let (running, log) = start(|it| it.max_attachments(2)).await;
     let mut ws = running.joined().await;

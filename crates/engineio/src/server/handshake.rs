@@ -43,7 +43,9 @@ impl WebSocketRequest {
         let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
             return refuse("there is no Sec-WebSocket-Key");
         };
-        if key.len() != 24 || !key.as_bytes().ends_with(b"==") {
+        let digits = key.as_bytes().strip_suffix(b"==");
+        let is_digit = |it: &u8| it.is_ascii_alphanumeric() || matches!(it, b'+' | b'/');
+        if !digits.is_some_and(|it| it.len() == 22 && it.iter().all(is_digit)) {
             return refuse("Sec-WebSocket-Key is not 16 bytes in base64");
         }
         let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL);

@@ -12,12 +12,17 @@ use serde_json::Number;
 use super::date;
 use crate::{Args, DecodeError, Packet, PacketKind, json, placeholder};
 
-/// Decodes a packet with no more than this many pieces of binary data.
-pub(super) fn decode(message: &Bytes, max_binaries: usize) -> Result<Packet, DecodeError> {
+/// Decodes a packet with no more than this many pieces of binary data, and values no deeper than that.
+pub(super) fn decode(
+    message: &Bytes,
+    max_binaries: usize,
+    max_depth: usize,
+) -> Result<Packet, DecodeError> {
     let mut reader = Reader {
         message,
         at: 0,
         max_binaries,
+        max_depth,
         timestamps: false,
     };
     let Token::Map(len) = reader.token()? else {
@@ -73,6 +78,7 @@ pub(super) fn value(
         message,
         at: 0,
         max_binaries,
+        max_depth: usize::MAX,
         timestamps: true,
     };
     let value = reader.payload()?;
@@ -175,6 +181,7 @@ struct Reader<'a> {
     message: &'a Bytes,
     at: usize,
     max_binaries: usize,
+    max_depth: usize,
     /// Whether the format's own timestamps are known, which notepack 2.2 does not.
     timestamps: bool,
 }
@@ -190,6 +197,9 @@ impl<'a> Reader<'a> {
         let mut open: Vec<Open> = Vec::new();
         loop {
             match token {
+                Token::Array(_) | Token::Map(_) if open.len() >= self.max_depth => {
+                    return Err(DecodeError::TooDeep);
+                }
                 Token::Array(left) | Token::Map(left) => {
                     let is_map = matches!(token, Token::Map(_));
                     out.json.push(if is_map { '{' } else { '[' });

@@ -41,7 +41,8 @@ impl Parser for MsgpackParser {
 
     fn decoder(&self, limits: Limits) -> Box<dyn PacketDecoder> {
         Box::new(MsgpackDecoder {
-            max_binaries: limits.max_attachments.max(MIN_BINARIES),
+            max_binaries: MIN_BINARIES.max(limits.max_attachments as usize),
+            max_depth: limits.max_depth as usize,
         })
     }
 }
@@ -49,12 +50,15 @@ impl Parser for MsgpackParser {
 #[derive(Debug)]
 struct MsgpackDecoder {
     max_binaries: usize,
+    max_depth: usize,
 }
 
 impl PacketDecoder for MsgpackDecoder {
     fn add(&mut self, message: Data) -> Result<Option<Packet>, DecodeError> {
         match message {
-            Data::Binary(message) => decode::decode(&message, self.max_binaries).map(Some),
+            Data::Binary(message) => {
+                decode::decode(&message, self.max_binaries, self.max_depth).map(Some)
+            }
             Data::Text(_) => Err(DecodeError::InvalidPacket),
         }
     }
