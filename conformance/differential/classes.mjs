@@ -168,6 +168,12 @@ export const classes = [
       texts(messages).some((it) => new Set(placeholders(it).map(Number)).size < placeholders(it).length),
   },
   {
+    name: "a payload that is too deep",
+    decoders: [...PACKETS, "msgpack"],
+    why: "Its depth has a limit here, max_depth: the official parsers walk through it by recursion, and fail at some depth that nobody knows.",
+    holds: (messages, theirs, own) => stops(own, theirs, "payload too deep") && messages.some((it) => it.length > 1_000),
+  },
+  {
     name: "a namespace that is too long",
     decoders: PACKETS,
     why: "Its length has a limit here, max_namespace_length.",

@@ -160,6 +160,14 @@ function* edges() {
     }
     yield { decoder, messages: [placeholder(1)] };
     yield { decoder, messages: ['51-["a",{"_placeholder":true}]', Buffer.of(1)] };
+    for (const header of ["51-", "52-"]) {
+      const messages = [`${header}["a",[{"_placeholder":true,"num":0}],{"num":0,"_placeholder":true}]`, Buffer.of(1)];
+      yield { decoder, messages };
+    }
+    for (const depth of [999, 1000]) {
+      yield { decoder, messages: [`2["a",${"[".repeat(depth)}${"]".repeat(depth)}]`] };
+      yield { decoder, messages: [`51-["a",${'{"a":'.repeat(depth)}1${"}".repeat(depth)}]`, Buffer.of(1)] };
+    }
     yield { decoder, messages: ['51-[{"_placeholder":true,"num":0}]', Buffer.of(1)] };
     yield { decoder, messages: ['51-{"_placeholder":true,"num":0}', Buffer.of(1)] };
     yield { decoder, messages: ["51-", Buffer.of(1)] };
@@ -195,6 +203,10 @@ function* edges() {
     "90",
     "c0",
   ]) {
+    yield { decoder: "msgpack", messages: [Buffer.from(hex.replaceAll(" ", ""), "hex")] };
+  }
+  for (const depth of [998, 999]) {
+    const hex = `83a474797065 02 a464617461 92a161 ${"91".repeat(depth)}90 a36e7370 a12f`;
     yield { decoder: "msgpack", messages: [Buffer.from(hex.replaceAll(" ", ""), "hex")] };
   }
 }
