@@ -51,7 +51,8 @@ use crate::{
 /// The lock orders what happens in the namespace: what is sent first stands first in the log and in
 /// the queue of each client, and who joins a room after an event was not in it before. Order of
 /// locks: this one, then what belongs to a socket's state, then the registry, then mailboxes.
-/// Nothing is encoded under it.
+/// Nothing is encoded under it for clients, unless others have been faster too often; for other servers an
+/// adapter may.
 pub(crate) struct Recovery {
     budget: Arc<Budget>,
     /// Of this run of the server: offsets of another one mean nothing, unless there is a store.
