@@ -2,35 +2,18 @@
 
 mod common;
 
-use std::{
-    panic,
-    sync::{
-        Once,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use common::{A_MOMENT, Running, both_versions};
 use engineio::Config;
 use testkit::{
-    Http, Polling, Rng, Wire, Ws,
+    Http, Polling, Rng, Wire, Ws, panics,
     ws::{self, Frame},
 };
 use tokio::time::sleep;
 
-/// Panics in any task or thread of this test program.
-static PANICS: AtomicUsize = AtomicUsize::new(0);
-
 async fn start(config: Config) -> Running {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            PANICS.fetch_add(1, Ordering::SeqCst);
-            usual(info);
-        }));
-    });
+    panics::watch();
     common::start(config).await
 }
 
@@ -42,7 +25,7 @@ async fn assert_unharmed(running: &Running) {
     let (mut ws, _) = running.ws().await;
     ws.text("4websocket").await;
     assert_eq!(ws.recv_text().await, "4websocket");
-    assert_eq!(PANICS.load(Ordering::SeqCst), 0, "something panicked");
+    assert_eq!(panics::seen(), 0, "something panicked");
 }
 
 /// Sends bytes, then nothing more, and returns what comes back until the server closes.

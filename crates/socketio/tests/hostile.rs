@@ -1,7 +1,7 @@
 //! Attacks over real sockets. Each has a server of its own, on a thread whose allocations are
 //! counted, and two bystanders, one on each transport, who talk to it meanwhile: they get all their
-//! echoes, in order, and soon, and the server's memory stays below a bound. With `--nocapture` each
-//! attack prints what was seen.
+//! echoes, in order, and soon, nothing panics, and the server's memory stays below a bound. With
+//! `--nocapture` each attack prints what was seen.
 #![allow(
     clippy::unwrap_used,
     reason = "clippy sees no tests in functions that tests share"
@@ -21,7 +21,7 @@ use std::{
 
 use socketio::{Args, Config, Socket, SocketIo, handler::Data, handler::Params};
 use testkit::{
-    Polling, Rng, Ws,
+    Polling, Rng, Ws, panics,
     ws::{BINARY, CONTINUATION, Frame, PING, SAMPLE_KEY, TEXT},
 };
 use tokio::{
@@ -68,10 +68,11 @@ impl Attack {
             config,
             most_bytes,
         } = self;
+        panics::watch();
         let (started, addr) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = thread::spawn(move || {
-            allocation_counter::measure(|| {
+            let allocated = allocation_counter::measure(|| {
                 let runtime = runtime::Builder::new_current_thread().enable_all().build();
                 runtime.unwrap().block_on(async {
                     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -82,7 +83,8 @@ impl Attack {
                         _ = stopped => {}
                     }
                 });
-            })
+            });
+            (allocated.bytes_max, panics::seen_here())
         });
         let addr = addr.recv().unwrap();
         let runtime = runtime::Builder::new_multi_thread()
@@ -101,7 +103,7 @@ impl Attack {
             (times.expect("the attack ends"), [socket, polling])
         });
         drop(stop);
-        let memory = server.join().expect("the server lives").bytes_max;
+        let (memory, panics) = server.join().expect("the server lives");
         let worst = seen.iter().map(|it| it.worst).max().unwrap_or_default();
         let echoes: usize = seen.iter().map(|it| it.echoes).sum();
         println!(
@@ -111,6 +113,7 @@ impl Attack {
         );
         assert!(memory <= most_bytes, "{name}: {memory} bytes");
         assert!(echoes > 0);
+        assert_eq!(panics, 0, "{name}: panics in the server");
     }
 }
 
