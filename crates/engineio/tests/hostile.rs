@@ -192,6 +192,62 @@ async fn a_body_with_two_lengths_is_not_read_as_two_requests() {
     assert_unharmed(&running).await;
 }
 
+#[tokio::test]
+async fn where_a_body_ends_is_never_in_doubt() {
+    let running = start(both_versions()).await;
+    let next = "GET /elsewhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let chunks = "6\r\n4hello\r\n0\r\n\r\n";
+    let chunked = "Transfer-Encoding: chunked";
+    for (head, body, expected) in [
+        // refused, and closed
+        (
+            "Content-Length: 6\r\nContent-Length: 0",
+            "4hello",
+            &["400"][..],
+        ),
+        ("Content-Length: 6, 6", "4hello", &["400"]),
+        ("Content-Length: +6", "4hello", &["400"]),
+        ("Content-Length: 0x6", "4hello", &["400"]),
+        ("Transfer-Encoding: chunked, gzip", chunks, &["400"]),
+        ("Transfer-Encoding: xchunked", chunks, &["400"]),
+        (chunked, "6\n4hello\r\n0\r\n\r\n", &["400"]),
+        (chunked, "6\r\n4hello\n0\r\n\r\n", &["400"]),
+        (chunked, "6\r\n4hello\r\n0\n\r\n", &["400"]),
+        (chunked, "6;a\nb\r\n4hello\r\n0\r\n\r\n", &["400"]),
+        (chunked, "+6\r\n4hello\r\n0\r\n\r\n", &["400"]),
+        (chunked, "0x6\r\n4hello\r\n0\r\n\r\n", &["400"]),
+        // The chunks count, and nothing behind them is read.
+        (
+            "Content-Length: 6\r\nTransfer-Encoding: chunked",
+            chunks,
+            &["200"],
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nContent-Length: 6",
+            chunks,
+            &["200"],
+        ),
+        // taken, and the next request is behind it
+        (
+            "Content-Length: 6\r\nContent-Length: 6",
+            "4hello",
+            &["200", "404"],
+        ),
+        ("Transfer-Encoding: Chunked", chunks, &["200", "404"]),
+        ("Transfer-Encoding: gzip, chunked", chunks, &["200", "404"]),
+    ] {
+        let session = running.open().await;
+        let url = session.url();
+        let request = format!("POST {url} HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{body}{next}");
+        let answer = ask(&running, request).await;
+        assert_eq!(statuses(&answer), expected, "{head:?} {body:?}: {answer}");
+        let taken = usize::from(expected[0] == "200");
+        let messages = running.messages(session.sid(), taken).await;
+        assert_eq!(messages.len(), taken, "{head:?} {body:?}: {messages:?}");
+    }
+    assert_unharmed(&running).await;
+}
+
 /// A request that opens a session, if these lines do not hinder it. It asks for no end.
 fn opening(head: &str) -> String {
     format!("GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\n{head}\r\n")
