@@ -203,6 +203,9 @@ async fn watch_polling(addr: SocketAddr, over: Arc<AtomicBool>) -> Seen {
     seen
 }
 
+/// A time limit of the server that an attack waits for. A hundred connections are made long before.
+const SOON: Duration = Duration::from_secs(4);
+
 /// How long the bystanders go on when the attack is over.
 const AFTERWARDS: Duration = Duration::from_millis(200);
 
@@ -267,6 +270,26 @@ impl Tcp {
         }
     }
 
+    /// Reads until the server has closed.
+    async fn rest(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let read = timeout(PATIENCE, self.0.read_to_end(&mut all)).await;
+        // A reset is an end, too.
+        let _ = read.expect("the server closes");
+        all
+    }
+
+    /// Whether the server has not closed so far, whatever it has sent.
+    fn is_open(&self) -> bool {
+        loop {
+            match self.0.try_read(&mut [0; 1024]) {
+                Ok(1..) => {}
+                Ok(0) => return false,
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+    }
+
     /// Whether the server has not closed: nothing comes, not even the end.
     async fn still_open(&mut self) -> bool {
         let end = timeout(Duration::from_millis(50), self.0.read_u8()).await;
@@ -287,6 +310,15 @@ fn websocket_request(url: &str) -> String {
         "GET {url} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {SAMPLE_KEY}\r\n\r\n"
     )
+}
+
+/// The status codes in what came back.
+fn statuses(answers: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(answers)
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|it| it.chars().take(3).collect())
+        .collect()
 }
 
 fn text(text: impl AsRef<str>) -> Vec<u8> {
@@ -377,14 +409,22 @@ fn sockets_that_do_not_read() {
 fn pollers_that_do_not_poll() {
     Attack::new("pollers that do not poll", 4 * MIB + 20 * MIB).run(async |addr| {
         let mut all = Vec::new();
+        // for each three quarters of what may wait, and none of it is anybody else's
+        let own = format!(r#"42["echo","{}"]"#, "x".repeat(65_536));
         for _ in 0..20 {
             let mut session = Polling::open(addr, PATH, "EIO=4").await;
             session.post_ok("40").await;
             session.post_ok(r#"42["join"]"#).await;
+            for _ in 0..12 {
+                session.post_ok(&own).await;
+            }
             all.push(session);
         }
-        shout(addr, 16_384).await;
-        SHOUTS * all.len()
+        shout(addr, 65_536).await;
+        for session in &mut all {
+            assert_eq!(session.poll().await.status, 400, "too much waited for it");
+        }
+        (12 + SHOUTS) * all.len()
     });
 }
 
@@ -402,10 +442,15 @@ const SHOUTS: usize = 400;
 
 #[test]
 fn upgrades_that_are_never_finished() {
-    Attack::new("upgrades never finished", 8 * MIB).run(async |addr| {
+    let attack = Attack {
+        config: |config| config.upgrade_timeout(SOON),
+        ..Attack::new("upgrades never finished", 8 * MIB + 300 * 64 * KIB)
+    };
+    attack.run(async |addr| {
+        let probe = text("2probe");
+        // many for one session, each left at once
         let session = Polling::open(addr, PATH, "EIO=4").await;
         let url = session.ws_url();
-        let probe = text("2probe");
         for n in 0..10_000 {
             let mut tcp = Tcp::connect(addr).await;
             tcp.send(websocket_request(&url)).await;
@@ -414,7 +459,26 @@ fn upgrades_that_are_never_finished() {
                 tcp.send(&probe).await;
             }
         }
-        10_000
+        // one for each session, all of them held
+        let mut held = Vec::new();
+        for n in 0..300 {
+            let session = Polling::open(addr, PATH, "EIO=4").await;
+            let mut tcp = Tcp::websocket(addr, &session.ws_url()).await;
+            if n % 2 == 0 {
+                tcp.send(&probe).await;
+                tcp.read_until("3probe").await;
+            }
+            held.push((session, tcp));
+        }
+        let open = held.iter().filter(|(_, tcp)| tcp.is_open()).count();
+        assert!(open >= 100, "{open} at the same time");
+        for (session, tcp) in &mut held {
+            tcp.rest().await;
+            // The session stays where it was.
+            session.post_ok("40").await;
+            assert!(session.poll_text().await.starts_with("40{"));
+        }
+        10_300
     });
 }
 
@@ -424,14 +488,28 @@ fn polls_in_storms() {
         let mut times = 0;
         for _ in 0..20 {
             let session = Polling::open(addr, PATH, "EIO=4").await;
-            let poll = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", session.url());
+            let poll = format!("GET {} HTTP/1.1\r\nHost: a\r\n", session.url());
+            let more = format!("{poll}\r\n").repeat(9);
             let mut all = Vec::new();
             for _ in 0..50 {
                 let mut tcp = Tcp::connect(addr).await;
-                tcp.send(poll.repeat(10)).await;
+                tcp.send(format!("{more}{poll}Connection: close\r\n\r\n"))
+                    .await;
                 all.push(tcp);
                 times += 10;
             }
+            // The second is one too many, so the first may get an answer, and no other.
+            let mut answers = Vec::new();
+            for tcp in &mut all {
+                answers.extend(statuses(&tcp.rest().await));
+            }
+            assert_eq!(answers.len(), 500);
+            let refused = answers.iter().filter(|it| *it == "400").count();
+            let answered = answers.iter().filter(|it| *it == "200").count();
+            assert!(
+                matches!((refused, answered), (499, 1) | (500, 0)),
+                "{answers:?}"
+            );
         }
         times
     });
@@ -457,7 +535,11 @@ fn sessions_that_are_opened_and_left() {
 #[test]
 fn sockets_that_never_answer_a_ping() {
     let attack = Attack {
-        config: |config| config.ping_interval(Duration::from_secs(1)),
+        config: |config| {
+            config
+                .ping_interval(Duration::from_secs(1))
+                .ping_timeout(SOON)
+        },
         ..Attack::new("half-open WebSockets", 2 * MIB + 300 * 32 * KIB)
     };
     attack.run(async |addr| {
@@ -465,7 +547,11 @@ fn sockets_that_never_answer_a_ping() {
         for _ in 0..300 {
             all.push(Tcp::websocket(addr, OPEN_WS).await);
         }
-        sleep(Duration::from_millis(1500)).await;
+        let open = all.iter().filter(|it| it.is_open()).count();
+        assert!(open >= 100, "{open} at the same time");
+        for tcp in &mut all {
+            tcp.rest().await;
+        }
         all.len()
     });
 }
@@ -707,12 +793,12 @@ fn requests_in_requests() {
             // one that has no session, so that the first request harms nobody
             tcp.send(format!("POST {OPEN}&sid=x HTTP/1.1\r\nHost: a\r\n{shape}"))
                 .await;
-            let answer = tcp.read().await;
-            let answer = String::from_utf8_lossy(&answer);
-            let answers = answer.matches("HTTP/1.1 ").count();
-            assert!(
-                !answer.contains("HTTP/1.1 200"),
-                "{shape:?} led to {answers}: {answer}"
+            let answers = tcp.rest().await;
+            assert_eq!(
+                statuses(&answers),
+                ["400"],
+                "{shape:?} led to {}",
+                String::from_utf8_lossy(&answers)
             );
             times += 1;
         }
@@ -735,15 +821,22 @@ fn requests_twice_and_out_of_order() {
     Attack::new("polls and posts behind each other", 8 * MIB).run(async |addr| {
         let mut times = 0;
         for _ in 0..50 {
-            let session = Polling::open(addr, PATH, "EIO=4").await;
+            let mut session = Polling::open(addr, PATH, "EIO=4").await;
             let url = session.url();
             let post = format!("POST {url} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n40");
             let mut tcp = Tcp::connect(addr).await;
             // the same CONNECT twice, which is against the protocol, then a poll of what is over
             tcp.send(post.repeat(2)).await;
-            tcp.send(format!("GET {url} HTTP/1.1\r\nHost: a\r\n\r\n"))
-                .await;
-            tcp.head().await;
+            tcp.send(format!(
+                "GET {url} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+            let answers = tcp.rest().await;
+            assert_eq!(statuses(&answers), ["200"; 3]);
+            let answers = String::from_utf8_lossy(&answers);
+            assert!(answers.contains("\r\n\r\n40{"), "{answers}");
+            assert!(answers.ends_with("}\x1e1"), "{answers}");
+            assert_eq!(session.poll().await.status, 400);
             times += 3;
         }
         times
