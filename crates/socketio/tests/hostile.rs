@@ -93,8 +93,8 @@ impl Attack {
             .build();
         let (times, seen) = runtime.unwrap().block_on(async {
             let over = Arc::new(AtomicBool::new(false));
-            let socket = tokio::spawn(watch_socket(addr, over.clone()));
-            let polling = tokio::spawn(watch_polling(addr, over.clone()));
+            let socket = tokio::spawn(watch_socket(joined(addr).await, over.clone()));
+            let polling = tokio::spawn(watch_polling(joined_by_polling(addr).await, over.clone()));
             let times = timeout(Duration::from_secs(60), attack(addr)).await;
             sleep(AFTERWARDS).await;
             over.store(true, Relaxed);
@@ -112,7 +112,7 @@ impl Attack {
             worst.as_millis(),
         );
         assert!(memory <= most_bytes, "{name}: {memory} bytes");
-        assert!(echoes > 0);
+        assert!(seen.iter().all(|it| it.echoes > 0), "{name}: no echoes");
         assert_eq!(panics, 0, "{name}: panics in the server");
     }
 }
@@ -147,9 +147,7 @@ struct Seen {
     echoes: usize,
 }
 
-async fn watch_socket(addr: SocketAddr, over: Arc<AtomicBool>) -> Seen {
-    let mut ws = joined(addr).await;
-    ws.set_limit(PATIENCE);
+async fn watch_socket(mut ws: Ws, over: Arc<AtomicBool>) -> Seen {
     let mut seen = Seen {
         worst: Duration::ZERO,
         echoes: 0,
@@ -171,12 +169,7 @@ async fn watch_socket(addr: SocketAddr, over: Arc<AtomicBool>) -> Seen {
     seen
 }
 
-async fn watch_polling(addr: SocketAddr, over: Arc<AtomicBool>) -> Seen {
-    let mut session = Polling::open(addr, PATH, "EIO=4").await;
-    session.get_connection().set_limit(PATIENCE);
-    session.post_connection().set_limit(PATIENCE);
-    session.post_ok("40").await;
-    session.poll_text().await;
+async fn watch_polling(mut session: Polling, over: Arc<AtomicBool>) -> Seen {
     let mut seen = Seen {
         worst: Duration::ZERO,
         echoes: 0,
@@ -185,13 +178,15 @@ async fn watch_polling(addr: SocketAddr, over: Arc<AtomicBool>) -> Seen {
         let n = seen.echoes;
         let begin = Instant::now();
         session.post_ok(&format!(r#"42["echo",{n}]"#)).await;
-        'echo: loop {
+        let mut echoed = false;
+        while !echoed {
             for packet in session.poll_text().await.split('\x1e') {
                 match packet {
                     "2" => session.post_ok("3").await,
                     echo => {
                         assert_eq!(echo, format!(r#"42["echo",{n}]"#));
-                        break 'echo;
+                        assert!(!echoed, "{echo} again");
+                        echoed = true;
                     }
                 }
             }
@@ -222,6 +217,16 @@ async fn joined(addr: SocketAddr) -> Ws {
     ws
 }
 
+/// The same on the polling transport.
+async fn joined_by_polling(addr: SocketAddr) -> Polling {
+    let mut session = Polling::open(addr, PATH, "EIO=4").await;
+    session.get_connection().set_limit(PATIENCE);
+    session.post_connection().set_limit(PATIENCE);
+    session.post_ok("40").await;
+    session.poll_text().await;
+    session
+}
+
 /// A connection of an attacker, who does not mind what becomes of it.
 struct Tcp(TcpStream);
 
@@ -236,20 +241,6 @@ impl Tcp {
     async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let sent = timeout(PATIENCE, self.0.write_all(bytes.as_ref())).await;
         matches!(sent, Ok(Ok(())))
-    }
-
-    /// Reads for as long as something comes soon.
-    async fn read(&mut self) -> Vec<u8> {
-        let mut all = Vec::new();
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(Ok(1..)) = timeout(Duration::from_millis(100), async {
-            let read = self.0.read(&mut buffer).await?;
-            all.extend_from_slice(&buffer[..read]);
-            Ok::<_, std::io::Error>(read)
-        })
-        .await
-        {}
-        all
     }
 
     /// Reads until the head of a response is complete.
@@ -522,12 +513,19 @@ fn sessions_that_are_opened_and_left() {
         ..Attack::new("sessions opened and left", 2 * MIB + 500 * 16 * KIB)
     };
     attack.run(async |addr| {
-        let mut tcp = Tcp::connect(addr).await;
-        let request = format!("GET {OPEN} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let request = format!("GET {OPEN} HTTP/1.1\r\nHost: a\r\n");
+        let more = format!("{request}\r\n").repeat(99);
+        let mut answers = Vec::new();
         for _ in 0..50 {
-            tcp.send(request.repeat(100)).await;
-            tcp.read().await;
+            let mut tcp = Tcp::connect(addr).await;
+            tcp.send(format!("{more}{request}Connection: close\r\n\r\n"))
+                .await;
+            answers.extend(statuses(&tcp.rest().await));
         }
+        let opened = answers.iter().filter(|it| *it == "200").count();
+        let refused = answers.iter().filter(|it| *it == "503").count();
+        // Two are the bystanders'.
+        assert_eq!((opened, refused), (498, 4_502));
         5_000
     });
 }
