@@ -2,35 +2,18 @@
 
 mod common;
 
-use std::{
-    panic,
-    sync::{
-        Once,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use common::{A_MOMENT, Running, both_versions};
 use engineio::Config;
 use testkit::{
-    Http, Polling, Rng, Wire, Ws,
+    Http, Polling, Rng, Wire, Ws, panics,
     ws::{self, Frame},
 };
 use tokio::time::sleep;
 
-/// Panics in any task or thread of this test program.
-static PANICS: AtomicUsize = AtomicUsize::new(0);
-
 async fn start(config: Config) -> Running {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            PANICS.fetch_add(1, Ordering::SeqCst);
-            usual(info);
-        }));
-    });
+    panics::watch();
     common::start(config).await
 }
 
@@ -42,7 +25,7 @@ async fn assert_unharmed(running: &Running) {
     let (mut ws, _) = running.ws().await;
     ws.text("4websocket").await;
     assert_eq!(ws.recv_text().await, "4websocket");
-    assert_eq!(PANICS.load(Ordering::SeqCst), 0, "something panicked");
+    assert_eq!(panics::seen(), 0, "something panicked");
 }
 
 /// Sends bytes, then nothing more, and returns what comes back until the server closes.
@@ -210,30 +193,145 @@ async fn a_body_with_two_lengths_is_not_read_as_two_requests() {
 }
 
 #[tokio::test]
+async fn where_a_body_ends_is_never_in_doubt() {
+    let running = start(both_versions()).await;
+    let next = "GET /elsewhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let chunks = "6\r\n4hello\r\n0\r\n\r\n";
+    let chunked = "Transfer-Encoding: chunked";
+    for (head, body, expected) in [
+        // refused, and closed
+        (
+            "Content-Length: 6\r\nContent-Length: 0",
+            "4hello",
+            &["400"][..],
+        ),
+        ("Content-Length: 6, 6", "4hello", &["400"]),
+        ("Content-Length: +6", "4hello", &["400"]),
+        ("Content-Length: 0x6", "4hello", &["400"]),
+        ("Transfer-Encoding: chunked, gzip", chunks, &["400"]),
+        ("Transfer-Encoding: xchunked", chunks, &["400"]),
+        (chunked, "6\n4hello\r\n0\r\n\r\n", &["400"]),
+        (chunked, "6\r\n4hello\n0\r\n\r\n", &["400"]),
+        (chunked, "6\r\n4hello\r\n0\n\r\n", &["400"]),
+        (chunked, "6;a\nb\r\n4hello\r\n0\r\n\r\n", &["400"]),
+        (chunked, "+6\r\n4hello\r\n0\r\n\r\n", &["400"]),
+        (chunked, "0x6\r\n4hello\r\n0\r\n\r\n", &["400"]),
+        // The chunks count, and nothing behind them is read.
+        (
+            "Content-Length: 6\r\nTransfer-Encoding: chunked",
+            chunks,
+            &["200"],
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nContent-Length: 6",
+            chunks,
+            &["200"],
+        ),
+        // taken, and the next request is behind it
+        (
+            "Content-Length: 6\r\nContent-Length: 6",
+            "4hello",
+            &["200", "404"],
+        ),
+        ("Transfer-Encoding: Chunked", chunks, &["200", "404"]),
+        ("Transfer-Encoding: gzip, chunked", chunks, &["200", "404"]),
+    ] {
+        let session = running.open().await;
+        let url = session.url();
+        let request = format!("POST {url} HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{body}{next}");
+        let answer = ask(&running, request).await;
+        assert_eq!(statuses(&answer), expected, "{head:?} {body:?}: {answer}");
+        let taken = usize::from(expected[0] == "200");
+        let messages = running.messages(session.sid(), taken).await;
+        assert_eq!(messages.len(), taken, "{head:?} {body:?}: {messages:?}");
+    }
+    assert_unharmed(&running).await;
+}
+
+/// A request that opens a session, if these lines do not hinder it. It asks for no end.
+fn opening(head: &str) -> String {
+    format!("GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\n{head}\r\n")
+}
+
+/// Each is refused, and the connection is closed, though the request does not ask for that.
+#[tokio::test]
 async fn headers_of_every_shape() {
     let running = start(both_versions()).await;
-    let long = "x".repeat(200_000);
-    let many = "X-Header: 1\r\n".repeat(5000);
-    for headers in [
-        format!("X-Long: {long}\r\n"),
-        many,
-        "No colon\r\n".to_owned(),
-        ": no name\r\n".to_owned(),
-        "X Y: space\r\n".to_owned(),
-        "X-Nul: a\0b\r\n".to_owned(),
-        "X-Fold: a\r\n b\r\n".to_owned(),
-        "X-Bare: a\nY: b\r\n".to_owned(),
+    for lines in [
+        "No colon\r\n",
+        ": no name\r\n",
+        "X Y: space\r\n",
+        "X-Y : space\r\n",
+        "X-Y\t: tab\r\n",
+        "X-\u{e9}: no token\r\n",
+        "X-\0: a\r\n",
+        "X-Nul: a\0b\r\n",
+        "X-Control: a\x01b\r\n",
+        "X-Delete: a\x7fb\r\n",
+        "X-Bare: a\rY: b\r\n",
+        "X-Fold: a\r\n b\r\n",
+        "X-Fold: a\r\n\tb\r\n",
+        "X-Fold: a\n b\r\n",
     ] {
-        let request =
-            format!("GET /engine.io/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n");
-        let answer = ask(&running, request).await;
-        assert!(!answer.contains(" 200 "), "{answer}");
+        for head in [format!("Host: a\r\n{lines}"), format!("{lines}Host: a\r\n")] {
+            let answer = ask(&running, opening(&head)).await;
+            assert_eq!(statuses(&answer), ["400"], "{head:?}: {answer}");
+        }
     }
+    let answer = ask(&running, opening(" Host: a\r\n")).await;
+    assert_eq!(statuses(&answer), ["400"], "{answer}");
+    let many = "X-Header: 1\r\n".repeat(150);
+    let answer = ask(&running, opening(&many)).await;
+    assert_eq!(statuses(&answer), ["431"], "{answer}");
+    let long = format!("X-Long: {}\r\n", "x".repeat(200_000));
+    let answer = ask(&running, opening(&long)).await;
+    // The end may overtake the answer, as not all was read.
+    assert!(matches!(statuses(&answer)[..], [] | ["431"]), "{answer}");
+    assert_unharmed(&running).await;
+}
+
+#[tokio::test]
+async fn headers_of_any_bytes_are_read() {
+    let running = start(both_versions()).await;
     let mut request = b"GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n".to_vec();
     request.extend_from_slice(b"Connection: close\r\nUser-Agent: \xff\xfe\r\nCookie: \xe9\r\n");
     request.extend_from_slice(b"Accept-Encoding: \xff\r\nContent-Type: \xff\r\n\r\n");
     let answer = ask(&running, request).await;
     assert_eq!(statuses(&answer), ["200"], "{answer}");
+    assert_unharmed(&running).await;
+}
+
+/// Where hyper is more lenient than others may be. Each shape is one request, which has one answer,
+/// and what comes behind it is the next.
+#[tokio::test]
+async fn shapes_that_a_front_has_to_put_right() {
+    let running = start(both_versions()).await;
+    let next = "GET /elsewhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let usual = opening("Host: a\r\n");
+    for request in [
+        // a line that ends without its CR (RFC 9112, 2.2, leaves it to the server)
+        opening("X-Bare: a\nHost: a\r\n"),
+        usual.replace("1.1\r\n", "1.1\n"),
+        usual.replace("\r\n\r\n", "\r\n\n"),
+        usual.replace("\r\n", "\n"),
+        // empty lines before it (RFC 9112, 2.2, asks for one)
+        format!("\r\n\r\n{usual}"),
+        format!("\n\n{usual}"),
+        // no host, several, none that could be one (RFC 9112, 3.2, wants a 400; nothing goes by it)
+        opening(""),
+        opening("Host: a\r\nHost: b\r\n"),
+        opening("Host: a b/@\r\n"),
+    ] {
+        let answer = ask(&running, format!("{request}{next}")).await;
+        assert_eq!(statuses(&answer), ["200", "404"], "{request:?}: {answer}");
+    }
+    // The line behind a bare LF is a header, and counts.
+    let mut session = running.open().await;
+    let url = session.url();
+    let post = format!("POST {url} HTTP/1.1\r\nHost: a\nContent-Length: 6\r\n\r\n4hello{next}");
+    let answer = ask(&running, post).await;
+    assert_eq!(statuses(&answer), ["200", "404"], "{answer}");
+    assert_eq!(session.poll_text().await, "4hello");
     assert_unharmed(&running).await;
 }
 

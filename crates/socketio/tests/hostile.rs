@@ -1,7 +1,7 @@
 //! Attacks over real sockets. Each has a server of its own, on a thread whose allocations are
 //! counted, and two bystanders, one on each transport, who talk to it meanwhile: they get all their
-//! echoes, in order, and soon, and the server's memory stays below a bound. With `--nocapture` each
-//! attack prints what was seen.
+//! echoes, in order, and soon, nothing panics, and the server's memory stays below a bound. With
+//! `--nocapture` each attack prints what was seen.
 #![allow(
     clippy::unwrap_used,
     reason = "clippy sees no tests in functions that tests share"
@@ -21,7 +21,7 @@ use std::{
 
 use socketio::{Args, Config, Socket, SocketIo, handler::Data, handler::Params};
 use testkit::{
-    Polling, Rng, Ws,
+    Polling, Rng, Ws, panics,
     ws::{BINARY, CONTINUATION, Frame, PING, SAMPLE_KEY, TEXT},
 };
 use tokio::{
@@ -68,10 +68,11 @@ impl Attack {
             config,
             most_bytes,
         } = self;
+        panics::watch();
         let (started, addr) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = thread::spawn(move || {
-            allocation_counter::measure(|| {
+            let allocated = allocation_counter::measure(|| {
                 let runtime = runtime::Builder::new_current_thread().enable_all().build();
                 runtime.unwrap().block_on(async {
                     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -82,7 +83,8 @@ impl Attack {
                         _ = stopped => {}
                     }
                 });
-            })
+            });
+            (allocated.bytes_max, panics::seen_here())
         });
         let addr = addr.recv().unwrap();
         let runtime = runtime::Builder::new_multi_thread()
@@ -91,8 +93,8 @@ impl Attack {
             .build();
         let (times, seen) = runtime.unwrap().block_on(async {
             let over = Arc::new(AtomicBool::new(false));
-            let socket = tokio::spawn(watch_socket(addr, over.clone()));
-            let polling = tokio::spawn(watch_polling(addr, over.clone()));
+            let socket = tokio::spawn(watch_socket(joined(addr).await, over.clone()));
+            let polling = tokio::spawn(watch_polling(joined_by_polling(addr).await, over.clone()));
             let times = timeout(Duration::from_secs(60), attack(addr)).await;
             sleep(AFTERWARDS).await;
             over.store(true, Relaxed);
@@ -101,7 +103,7 @@ impl Attack {
             (times.expect("the attack ends"), [socket, polling])
         });
         drop(stop);
-        let memory = server.join().expect("the server lives").bytes_max;
+        let (memory, panics) = server.join().expect("the server lives");
         let worst = seen.iter().map(|it| it.worst).max().unwrap_or_default();
         let echoes: usize = seen.iter().map(|it| it.echoes).sum();
         println!(
@@ -110,7 +112,8 @@ impl Attack {
             worst.as_millis(),
         );
         assert!(memory <= most_bytes, "{name}: {memory} bytes");
-        assert!(echoes > 0);
+        assert!(seen.iter().all(|it| it.echoes > 0), "{name}: no echoes");
+        assert_eq!(panics, 0, "{name}: panics in the server");
     }
 }
 
@@ -144,9 +147,7 @@ struct Seen {
     echoes: usize,
 }
 
-async fn watch_socket(addr: SocketAddr, over: Arc<AtomicBool>) -> Seen {
-    let mut ws = joined(addr).await;
-    ws.set_limit(PATIENCE);
+async fn watch_socket(mut ws: Ws, over: Arc<AtomicBool>) -> Seen {
     let mut seen = Seen {
         worst: Duration::ZERO,
         echoes: 0,
@@ -168,12 +169,7 @@ async fn watch_socket(addr: SocketAddr, over: Arc<AtomicBool>) -> Seen {
     seen
 }
 
-async fn watch_polling(addr: SocketAddr, over: Arc<AtomicBool>) -> Seen {
-    let mut session = Polling::open(addr, PATH, "EIO=4").await;
-    session.get_connection().set_limit(PATIENCE);
-    session.post_connection().set_limit(PATIENCE);
-    session.post_ok("40").await;
-    session.poll_text().await;
+async fn watch_polling(mut session: Polling, over: Arc<AtomicBool>) -> Seen {
     let mut seen = Seen {
         worst: Duration::ZERO,
         echoes: 0,
@@ -182,13 +178,15 @@ async fn watch_polling(addr: SocketAddr, over: Arc<AtomicBool>) -> Seen {
         let n = seen.echoes;
         let begin = Instant::now();
         session.post_ok(&format!(r#"42["echo",{n}]"#)).await;
-        'echo: loop {
+        let mut echoed = false;
+        while !echoed {
             for packet in session.poll_text().await.split('\x1e') {
                 match packet {
                     "2" => session.post_ok("3").await,
                     echo => {
                         assert_eq!(echo, format!(r#"42["echo",{n}]"#));
-                        break 'echo;
+                        assert!(!echoed, "{echo} again");
+                        echoed = true;
                     }
                 }
             }
@@ -199,6 +197,9 @@ async fn watch_polling(addr: SocketAddr, over: Arc<AtomicBool>) -> Seen {
     }
     seen
 }
+
+/// A time limit of the server that an attack waits for. A hundred connections are made long before.
+const SOON: Duration = Duration::from_secs(4);
 
 /// How long the bystanders go on when the attack is over.
 const AFTERWARDS: Duration = Duration::from_millis(200);
@@ -214,6 +215,16 @@ async fn joined(addr: SocketAddr) -> Ws {
     ws.text("40").await;
     ws.recv_text().await;
     ws
+}
+
+/// The same on the polling transport.
+async fn joined_by_polling(addr: SocketAddr) -> Polling {
+    let mut session = Polling::open(addr, PATH, "EIO=4").await;
+    session.get_connection().set_limit(PATIENCE);
+    session.post_connection().set_limit(PATIENCE);
+    session.post_ok("40").await;
+    session.poll_text().await;
+    session
 }
 
 /// A connection of an attacker, who does not mind what becomes of it.
@@ -232,20 +243,6 @@ impl Tcp {
         matches!(sent, Ok(Ok(())))
     }
 
-    /// Reads for as long as something comes soon.
-    async fn read(&mut self) -> Vec<u8> {
-        let mut all = Vec::new();
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(Ok(1..)) = timeout(Duration::from_millis(100), async {
-            let read = self.0.read(&mut buffer).await?;
-            all.extend_from_slice(&buffer[..read]);
-            Ok::<_, std::io::Error>(read)
-        })
-        .await
-        {}
-        all
-    }
-
     /// Reads until the head of a response is complete.
     async fn head(&mut self) {
         self.read_until("\r\n\r\n").await;
@@ -260,6 +257,26 @@ impl Tcp {
                 Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => return,
                 Ok(Err(_)) => return,
                 Err(_) => panic!("no answer: {}", String::from_utf8_lossy(&seen)),
+            }
+        }
+    }
+
+    /// Reads until the server has closed.
+    async fn rest(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let read = timeout(PATIENCE, self.0.read_to_end(&mut all)).await;
+        // A reset is an end, too.
+        let _ = read.expect("the server closes");
+        all
+    }
+
+    /// Whether the server has not closed so far, whatever it has sent.
+    fn is_open(&self) -> bool {
+        loop {
+            match self.0.try_read(&mut [0; 1024]) {
+                Ok(1..) => {}
+                Ok(0) => return false,
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
             }
         }
     }
@@ -284,6 +301,15 @@ fn websocket_request(url: &str) -> String {
         "GET {url} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {SAMPLE_KEY}\r\n\r\n"
     )
+}
+
+/// The status codes in what came back.
+fn statuses(answers: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(answers)
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|it| it.chars().take(3).collect())
+        .collect()
 }
 
 fn text(text: impl AsRef<str>) -> Vec<u8> {
@@ -374,14 +400,22 @@ fn sockets_that_do_not_read() {
 fn pollers_that_do_not_poll() {
     Attack::new("pollers that do not poll", 4 * MIB + 20 * MIB).run(async |addr| {
         let mut all = Vec::new();
+        // for each three quarters of what may wait, and none of it is anybody else's
+        let own = format!(r#"42["echo","{}"]"#, "x".repeat(65_536));
         for _ in 0..20 {
             let mut session = Polling::open(addr, PATH, "EIO=4").await;
             session.post_ok("40").await;
             session.post_ok(r#"42["join"]"#).await;
+            for _ in 0..12 {
+                session.post_ok(&own).await;
+            }
             all.push(session);
         }
-        shout(addr, 16_384).await;
-        SHOUTS * all.len()
+        shout(addr, 65_536).await;
+        for session in &mut all {
+            assert_eq!(session.poll().await.status, 400, "too much waited for it");
+        }
+        (12 + SHOUTS) * all.len()
     });
 }
 
@@ -399,10 +433,15 @@ const SHOUTS: usize = 400;
 
 #[test]
 fn upgrades_that_are_never_finished() {
-    Attack::new("upgrades never finished", 8 * MIB).run(async |addr| {
+    let attack = Attack {
+        config: |config| config.upgrade_timeout(SOON),
+        ..Attack::new("upgrades never finished", 8 * MIB + 300 * 64 * KIB)
+    };
+    attack.run(async |addr| {
+        let probe = text("2probe");
+        // many for one session, each left at once
         let session = Polling::open(addr, PATH, "EIO=4").await;
         let url = session.ws_url();
-        let probe = text("2probe");
         for n in 0..10_000 {
             let mut tcp = Tcp::connect(addr).await;
             tcp.send(websocket_request(&url)).await;
@@ -411,7 +450,26 @@ fn upgrades_that_are_never_finished() {
                 tcp.send(&probe).await;
             }
         }
-        10_000
+        // one for each session, all of them held
+        let mut held = Vec::new();
+        for n in 0..300 {
+            let session = Polling::open(addr, PATH, "EIO=4").await;
+            let mut tcp = Tcp::websocket(addr, &session.ws_url()).await;
+            if n % 2 == 0 {
+                tcp.send(&probe).await;
+                tcp.read_until("3probe").await;
+            }
+            held.push((session, tcp));
+        }
+        let open = held.iter().filter(|(_, tcp)| tcp.is_open()).count();
+        assert!(open >= 100, "{open} at the same time");
+        for (session, tcp) in &mut held {
+            tcp.rest().await;
+            // The session stays where it was.
+            session.post_ok("40").await;
+            assert!(session.poll_text().await.starts_with("40{"));
+        }
+        10_300
     });
 }
 
@@ -421,14 +479,28 @@ fn polls_in_storms() {
         let mut times = 0;
         for _ in 0..20 {
             let session = Polling::open(addr, PATH, "EIO=4").await;
-            let poll = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", session.url());
+            let poll = format!("GET {} HTTP/1.1\r\nHost: a\r\n", session.url());
+            let more = format!("{poll}\r\n").repeat(9);
             let mut all = Vec::new();
             for _ in 0..50 {
                 let mut tcp = Tcp::connect(addr).await;
-                tcp.send(poll.repeat(10)).await;
+                tcp.send(format!("{more}{poll}Connection: close\r\n\r\n"))
+                    .await;
                 all.push(tcp);
                 times += 10;
             }
+            // The second is one too many, so the first may get an answer, and no other.
+            let mut answers = Vec::new();
+            for tcp in &mut all {
+                answers.extend(statuses(&tcp.rest().await));
+            }
+            assert_eq!(answers.len(), 500);
+            let refused = answers.iter().filter(|it| *it == "400").count();
+            let answered = answers.iter().filter(|it| *it == "200").count();
+            assert!(
+                matches!((refused, answered), (499, 1) | (500, 0)),
+                "{answers:?}"
+            );
         }
         times
     });
@@ -441,12 +513,19 @@ fn sessions_that_are_opened_and_left() {
         ..Attack::new("sessions opened and left", 2 * MIB + 500 * 16 * KIB)
     };
     attack.run(async |addr| {
-        let mut tcp = Tcp::connect(addr).await;
-        let request = format!("GET {OPEN} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let request = format!("GET {OPEN} HTTP/1.1\r\nHost: a\r\n");
+        let more = format!("{request}\r\n").repeat(99);
+        let mut answers = Vec::new();
         for _ in 0..50 {
-            tcp.send(request.repeat(100)).await;
-            tcp.read().await;
+            let mut tcp = Tcp::connect(addr).await;
+            tcp.send(format!("{more}{request}Connection: close\r\n\r\n"))
+                .await;
+            answers.extend(statuses(&tcp.rest().await));
         }
+        let opened = answers.iter().filter(|it| *it == "200").count();
+        let refused = answers.iter().filter(|it| *it == "503").count();
+        // Two are the bystanders'.
+        assert_eq!((opened, refused), (498, 4_502));
         5_000
     });
 }
@@ -454,7 +533,11 @@ fn sessions_that_are_opened_and_left() {
 #[test]
 fn sockets_that_never_answer_a_ping() {
     let attack = Attack {
-        config: |config| config.ping_interval(Duration::from_secs(1)),
+        config: |config| {
+            config
+                .ping_interval(Duration::from_secs(1))
+                .ping_timeout(SOON)
+        },
         ..Attack::new("half-open WebSockets", 2 * MIB + 300 * 32 * KIB)
     };
     attack.run(async |addr| {
@@ -462,7 +545,11 @@ fn sockets_that_never_answer_a_ping() {
         for _ in 0..300 {
             all.push(Tcp::websocket(addr, OPEN_WS).await);
         }
-        sleep(Duration::from_millis(1500)).await;
+        let open = all.iter().filter(|it| it.is_open()).count();
+        assert!(open >= 100, "{open} at the same time");
+        for tcp in &mut all {
+            tcp.rest().await;
+        }
         all.len()
     });
 }
@@ -713,12 +800,12 @@ fn requests_in_requests() {
             // one that has no session, so that the first request harms nobody
             tcp.send(format!("POST {OPEN}&sid=x HTTP/1.1\r\nHost: a\r\n{shape}"))
                 .await;
-            let answer = tcp.read().await;
-            let answer = String::from_utf8_lossy(&answer);
-            let answers = answer.matches("HTTP/1.1 ").count();
-            assert!(
-                !answer.contains("HTTP/1.1 200"),
-                "{shape:?} led to {answers}: {answer}"
+            let answers = tcp.rest().await;
+            assert_eq!(
+                statuses(&answers),
+                ["400"],
+                "{shape:?} led to {}",
+                String::from_utf8_lossy(&answers)
             );
             times += 1;
         }
@@ -741,15 +828,22 @@ fn requests_twice_and_out_of_order() {
     Attack::new("polls and posts behind each other", 8 * MIB).run(async |addr| {
         let mut times = 0;
         for _ in 0..50 {
-            let session = Polling::open(addr, PATH, "EIO=4").await;
+            let mut session = Polling::open(addr, PATH, "EIO=4").await;
             let url = session.url();
             let post = format!("POST {url} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n40");
             let mut tcp = Tcp::connect(addr).await;
             // the same CONNECT twice, which is against the protocol, then a poll of what is over
             tcp.send(post.repeat(2)).await;
-            tcp.send(format!("GET {url} HTTP/1.1\r\nHost: a\r\n\r\n"))
-                .await;
-            tcp.head().await;
+            tcp.send(format!(
+                "GET {url} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+            let answers = tcp.rest().await;
+            assert_eq!(statuses(&answers), ["200"; 3]);
+            let answers = String::from_utf8_lossy(&answers);
+            assert!(answers.contains("\r\n\r\n40{"), "{answers}");
+            assert!(answers.ends_with("}\x1e1"), "{answers}");
+            assert_eq!(session.poll().await.status, 400);
             times += 3;
         }
         times

@@ -10,6 +10,7 @@
 //! | [`ws`] | the WebSocket handshake and frames, also malformed ones |
 //! | [`eio`] | the Engine.IO dance on top: open, poll, post, upgrade |
 //! | [`wire`] | bytes, with a time limit on every wait |
+//! | [`panics`] | nothing: it counts them |
 //! | [`redis`] | nothing: it starts a Redis server, and stops it |
 //!
 //! ```no_run
@@ -34,6 +35,7 @@
 
 pub mod eio;
 pub mod http;
+pub mod panics;
 pub mod redis;
 pub mod rng;
 pub mod wire;
