@@ -63,6 +63,8 @@ async fn a_handshake_that_breaks_the_rfc_is_refused() {
         ("Connection", "keep-alive"),
         ("Sec-WebSocket-Key", ""),
         ("Sec-WebSocket-Key", "short"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25j*Q=="),
         ("Sec-WebSocket-Version", ""),
         ("Sec-WebSocket-Version", "12"),
         ("Sec-WebSocket-Version", "abc"),

@@ -261,6 +261,14 @@ impl Tcp {
         }
     }
 
+    /// The server says no more than goodbye.
+    async fn is_closed(&mut self, after: &str) {
+        let mut answer = [0; 2];
+        let read = timeout(PATIENCE, self.0.read_exact(&mut answer)).await;
+        read.expect("in time").expect("an answer");
+        assert_eq!(answer, [0x88, 0], "{:.40}: a close frame", after);
+    }
+
     /// Reads until the server has closed.
     async fn rest(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
@@ -638,23 +646,25 @@ fn frames_too_large() {
 fn arguments_in_arguments() {
     Attack::new("deep JSON", 24 * MIB).run(async |addr| {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        for header in ["42", "451-", "40", "461-0"].iter().cycle().take(40) {
+        for header in ["42", "451-", "40/room/1,", "461-0"]
+            .iter()
+            .cycle()
+            .take(40)
+        {
             let mut tcp = Tcp::websocket(addr, OPEN_WS).await;
             tcp.send(text("40")).await;
             let deep = nested(999);
             tcp.send(text(format!(r#"42["echo",{deep}]"#))).await;
             tcp.read_until(&format!(r#"42["echo",{deep}]"#)).await;
-            let start = if *header == "40" {
+            let start = if header.starts_with("40") {
                 r#"{"a":"#
             } else {
                 r#"["echo","#
             };
-            let end = if *header == "40" { "}" } else { "]" };
+            let end = if header.starts_with("40") { "}" } else { "]" };
             let deep = nested(400_000);
             tcp.send(text(format!("{header}{start}{deep}{end}"))).await;
-            let mut answer = [0; 2];
-            tcp.0.read_exact(&mut answer).await.unwrap();
-            assert_eq!(answer, [0x88, 0], "{header}: a close frame");
+            tcp.is_closed(header).await;
         }
         40
     });
@@ -664,6 +674,7 @@ fn arguments_in_arguments() {
 fn attachments_that_are_only_announced() {
     Attack::new("placeholders", 16 * MIB).run(async |addr| {
         let placeholder = r#"{"_placeholder":true,"num":0},"#;
+        let twice = format!(r#"452-["echo",{}0]"#, placeholder.repeat(2));
         let many = format!(r#"451-["echo",{}0]"#, placeholder.repeat(30_000));
         let mut times = 0;
         for header in [
@@ -671,15 +682,18 @@ fn attachments_that_are_only_announced() {
             r#"4511-["echo",{"_placeholder":true,"num":0}]"#,
             r#"451-["echo",{"_placeholder":true,"num":99999999}]"#,
             r#"450-["echo"]"#,
+            &twice,
             &many,
         ]
         .iter()
         .cycle()
-        .take(50)
+        .take(60)
         {
             let mut tcp = Tcp::websocket(addr, OPEN_WS).await;
             tcp.send(text("40")).await;
+            tcp.read_until("\"}").await; // the answer to it
             tcp.send(text(header)).await;
+            tcp.is_closed(header).await;
             tcp.send(Frame::new(BINARY, vec![0; 10_000]).encode()).await;
             times += 1;
         }

@@ -95,9 +95,17 @@ impl Write for Wire {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if !self.holds(bufs) {
-            let written = match join(bufs, &mut [0; SMALL]) {
-                Some(joined) => self.stream().poll_write(cx, joined),
-                None => self.stream().poll_write_vectored(cx, bufs),
+            let len: usize = bufs.iter().map(|it| it.len()).sum();
+            let written = if bufs.len() > 1 && len <= SMALL {
+                // The kernel takes one buffer in less time than several.
+                let (mut joined, mut at) = ([0; SMALL], 0);
+                for buf in bufs {
+                    joined[at..][..buf.len()].copy_from_slice(buf);
+                    at += buf.len();
+                }
+                self.stream().poll_write(cx, &joined[..len])
+            } else {
+                self.stream().poll_write_vectored(cx, bufs)
             };
             if written.is_ready() {
                 self.stalled = None;
@@ -128,17 +136,7 @@ impl Write for Wire {
     }
 }
 
-/// What is written, in one piece, if it is small: the kernel takes one buffer in less time than several.
-fn join<'a>(bufs: &[IoSlice<'_>], into: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
-    let mut len = 0;
-    for buf in bufs {
-        into.get_mut(len..len + buf.len())?.copy_from_slice(buf);
-        len += buf.len();
-    }
-    Some(&into[..len])
-}
-
-/// Below this size a copy costs less than a second buffer.
+/// Up to this size a copy costs less than a second buffer.
 const SMALL: usize = 512;
 
 /// How the response starts that can be held back.

@@ -21,7 +21,7 @@ use crate::{DecodeError, EncodeError, Limits, Packet, PacketDecoder, Parser};
 /// All binary data of a packet is in one message, so the engine's limit for messages bounds it,
 /// and [`Limits::max_attachment_bytes`] does not matter. There may be
 /// [`Limits::max_attachments`] pieces of it, but always 10,000. There may be none in what a client
-/// gives to be let in.
+/// gives to be let in. [`Limits::max_depth`] holds, too.
 ///
 /// Source: `socket.io-msgpack-parser` 3.0.
 ///
