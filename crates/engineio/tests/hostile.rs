@@ -7,7 +7,9 @@ use std::time::Duration;
 use common::{A_MOMENT, Running, both_versions};
 use engineio::Config;
 use testkit::{
-    Http, Polling, Rng, Wire, Ws, panics,
+    Http, Polling, Rng, Wire, Ws,
+    http::statuses,
+    panics,
     ws::{self, Frame},
 };
 use tokio::time::sleep;
@@ -41,15 +43,6 @@ async fn ask(running: &Running, request: impl AsRef<[u8]>) -> String {
     let mut wire = Wire::connect(running.addr).await;
     wire.send(request).await;
     String::from_utf8_lossy(&wire.rest().await).into_owned()
-}
-
-/// The status lines in what came back.
-fn statuses(answer: &str) -> Vec<&str> {
-    answer
-        .split("HTTP/1.1 ")
-        .skip(1)
-        .map(|it| &it[..3])
-        .collect()
 }
 
 #[tokio::test]

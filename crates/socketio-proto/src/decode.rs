@@ -36,12 +36,12 @@ pub(crate) fn decode(text: Str, limits: &Limits) -> Result<(Packet, usize), Deco
     };
     let kind = match kind {
         b'0' => PacketKind::Connect {
-            auth: optional(&text, rest, b"{", limits)?,
+            auth: optional(&text, rest, b"{", depth)?,
         },
         b'1' if rest.is_empty() => PacketKind::Disconnect,
         b'1' => return Err(DecodeError::InvalidPayload),
         b'4' => PacketKind::ConnectError {
-            data: optional(&text, rest, b"{\"", limits)?,
+            data: optional(&text, rest, b"{\"", depth)?,
         },
         b'2' | b'5' => {
             let (id, payload) = split_id(rest)?;
@@ -114,12 +114,12 @@ fn optional(
     text: &Str,
     payload: &str,
     starts: &[u8],
-    limits: &Limits,
+    max_depth: usize,
 ) -> Result<Option<Str>, DecodeError> {
     if payload.is_empty() {
         return Ok(None);
     }
-    let payload = validate(payload, starts, limits.max_depth as usize)?;
+    let payload = validate(payload, starts, max_depth)?;
     Ok(Some(text.slice_ref(payload)))
 }
 

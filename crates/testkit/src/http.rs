@@ -289,3 +289,12 @@ async fn chunks(wire: &mut Wire, wait: Wait<'_>) -> Bytes {
         }
     }
 }
+
+/// The status codes of all responses in some bytes.
+pub fn statuses(answers: &(impl AsRef<[u8]> + ?Sized)) -> Vec<&str> {
+    let answers = answers.as_ref();
+    (0..answers.len())
+        .filter_map(|at| answers[at..].strip_prefix(b"HTTP/1.1 ")?.get(..3))
+        .map(|code| str::from_utf8(code).expect("a status code"))
+        .collect()
+}
