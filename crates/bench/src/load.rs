@@ -24,7 +24,8 @@ pub(crate) struct Load {
     /// How many clients are connected, joined and wait for the start.
     ready: Cell<usize>,
     started: Cell<bool>,
-    stopping: Cell<bool>,
+    /// How many of them, by their number, are to go.
+    dismissed: Cell<usize>,
     messages: Cell<u64>,
     /// Nanoseconds.
     latencies: RefCell<Histogram<u64>>,
@@ -105,7 +106,7 @@ impl Load {
             reactor,
             ready: Cell::new(0),
             started: Cell::new(false),
-            stopping: Cell::new(false),
+            dismissed: Cell::new(0),
             messages: Cell::new(0),
             latencies: RefCell::new(Histogram::new_with_bounds(100, LONGEST, 2)?),
         }))
@@ -147,12 +148,21 @@ impl Load {
 
     /// From now on clients begin nothing new.
     pub(crate) fn stop(&self) {
-        self.stopping.set(true);
-        self.reactor.wake_all();
+        self.dismiss(usize::MAX);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.get()
+        self.dismissed.get() == usize::MAX
+    }
+
+    /// The clients below this number are to go.
+    pub(crate) fn dismiss(&self, below: usize) {
+        self.dismissed.set(below);
+        self.reactor.wake_all();
+    }
+
+    pub(crate) fn is_dismissed(&self, number: usize) -> bool {
+        number < self.dismissed.get()
     }
 
     /// How many have come since the measurement began.
@@ -260,7 +270,7 @@ fn own_cpu() -> Result<Duration> {
 }
 
 /// How many clients connect at the same time.
-const AT_ONCE: usize = 100;
+pub(crate) const AT_ONCE: usize = 100;
 
 /// How long nothing may happen before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -63,13 +63,13 @@ impl Connect {
 async fn stay(load: Rc<Load>) -> Result<()> {
     let mut ws = Ws::join(&load.target, Version::Eio4).await?;
     load.ready().await;
-    hold(&mut ws, &load).await
+    hold(&mut ws, || load.is_stopping()).await
 }
 
-/// Answers pings until the end.
-pub(crate) async fn hold(ws: &mut Ws, load: &Load) -> Result<()> {
-    while !load.is_stopping() {
-        if ws.readable_or(|| load.is_stopping()).await {
+/// Answers pings until it is time to go.
+pub(crate) async fn hold(ws: &mut Ws, is_time: impl Fn() -> bool) -> Result<()> {
+    while !is_time() {
+        if ws.readable_or(&is_time).await {
             ws.fill().await?;
             if let Some(frame) = ws.next()? {
                 bail!("{} for somebody silent", Shown(frame.payload));

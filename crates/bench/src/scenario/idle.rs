@@ -10,7 +10,7 @@ use super::connect::hold;
 use crate::{
     client::{Polling, Shown, Version, Ws},
     frame::{self, Frame, Opcode},
-    load::Load,
+    load::{AT_ONCE, Load},
     reactor::{Reactor, TaskId, until},
     server::{Memory, Server},
 };
@@ -191,11 +191,15 @@ impl Idle {
             reactor.run_for(pauses.later.saturating_sub(pauses.open))?;
             later = Some(look(servers)?);
         }
-        for load in &loads {
-            load.stop();
+        // As many at a time as they came.
+        for staying in (0..self.connections).step_by(AT_ONCE).rev() {
+            for load in &loads {
+                load.dismiss(self.connections - staying);
+            }
+            let what = "those who leave have left";
+            let left = staying * loads.len();
+            reactor.run_until(what, LEAVE_TIME, || reactor.clients() <= left)?;
         }
-        let what = "everybody has left";
-        reactor.run_until(what, LEAVE_TIME, || reactor.clients() == 0)?;
         drop(loads);
         reactor.run_for(pauses.left)?;
         let left = look(servers)?;
@@ -215,11 +219,12 @@ impl Idle {
         queue: Rc<Queue>,
     ) -> Result<()> {
         let target = &load.target;
+        let leaves = || load.is_dismissed(number);
         match self.clients {
             Clients::WebSocket => {
                 let mut ws = Ws::join(target, Version::Eio4).await?;
                 load.ready().await;
-                hold(&mut ws, &load).await?;
+                hold(&mut ws, leaves).await?;
                 ws.leave().await
             }
             Clients::WebSocketAfterLarge => {
@@ -234,7 +239,7 @@ impl Idle {
                 ws.shrink();
                 load.count(Duration::ZERO);
                 queue.wake(number + 1, &load.reactor);
-                hold(&mut ws, &load).await?;
+                hold(&mut ws, leaves).await?;
                 ws.leave().await
             }
             Clients::Polling => {
@@ -242,7 +247,7 @@ impl Idle {
                 session.send_poll().await?;
                 session.disconnect(true);
                 load.ready().await;
-                while session.polled_or(|| load.is_stopping()).await {
+                while session.polled_or(leaves).await {
                     session.answer_ping().await?;
                     session.disconnect(true);
                 }
@@ -252,7 +257,7 @@ impl Idle {
                 let mut session = Polling::join(target).await?;
                 session.disconnect(false);
                 load.ready().await;
-                until(|| load.is_stopping()).await;
+                until(leaves).await;
                 session.leave(false).await
             }
         }
@@ -302,6 +307,6 @@ fn look(servers: &mut [Server]) -> Result<Vec<Memory>> {
 /// Just below 1 MB, the largest message that the official server takes by default.
 const LARGE: usize = 999_000;
 
-/// For all clients together.
+/// For so many clients as leave together, and for all.
 const LEAVE_TIME: Duration = Duration::from_secs(30);
 const LARGE_TIME: Duration = Duration::from_secs(60);

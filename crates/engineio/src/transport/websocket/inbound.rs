@@ -101,7 +101,9 @@ impl Inbound {
         let result = Pin::new(io).poll_read(cx, &mut read);
         let read = read.filled();
         if !read.is_empty() {
-            self.buffer = copy(read, read.len() + self.missing(read));
+            // A little is mostly a whole frame.
+            let missing = if read.len() < LARGE { 0 } else { self.missing(read) };
+            self.buffer = copy(read, read.len() + missing);
         }
         SCRATCH.set(bytes);
         ready!(result)?;
@@ -276,6 +278,9 @@ const MIN_COPY: usize = 256;
 
 /// How many times as much as has come of a large message there may be room for.
 const BELIEF: usize = 3;
+
+/// From here on what has come may be the beginning of something that is worth one buffer from the start.
+const LARGE: usize = 2 * 1024;
 
 /// How much is read at once. Of a larger message so much is copied, and the rest is read to its
 /// place.
