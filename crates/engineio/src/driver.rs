@@ -40,6 +40,8 @@ pub(crate) struct Driver<A: Acceptor> {
     /// The current transport, or the candidate of an upgrade.
     socket: Option<WebSocket>,
     poll: Option<oneshot::Sender<PollReply>>,
+    /// It has come in this turn, and the session does not know it yet.
+    poll_is_new: bool,
     /// Its receiver is told when the session ends while a POST is being read.
     post_open: Option<oneshot::Sender<()>>,
     /// Answers that wait until the application has caught up.
@@ -91,6 +93,7 @@ impl<A: Acceptor> Driver<A> {
             jsonp: parts.jsonp,
             socket: parts.socket,
             poll: None,
+            poll_is_new: false,
             post_open: None,
             posts: Vec::new(),
             items: Queue::default(),
@@ -108,29 +111,18 @@ impl<A: Acceptor> Driver<A> {
     /// One turn. `true` if there is more to do at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         let now = &Now::new(clock::now);
-        let waker = self.signal.waker(cx);
-        let is_signalled = self.signal.take();
-        let signal = &mut Context::from_waker(&waker);
+        let is_signalled = self.signal.take(cx);
         // The socket before the mailbox: a client that finishes its upgrade and then polls has
         // done so in this order.
-        let mut more = is_signalled && self.read_socket(cx, signal, now);
+        let mut more = is_signalled && self.read_socket(cx, now);
         let unread = self.socket.is_none();
-        let mut polls = Queue::default();
-        self.take_mailbox(&mut polls, now);
+        self.take_mailbox(now);
         // After what has arrived: a process that was busy must not blame the peer. But before the
         // polls, which are no sign of life: one that comes after the end finds no session.
-        // The runtime's timer, and not the clock, says when: it fires after the runtime has looked
-        // at the sockets, so that what came while another task held the thread has been read.
-        if is_signalled
-            && let Some(due) = self.session.poll_timeout()
-            && due <= **now
-        {
-            self.alarm = None;
-            if self.poll_deadline(due, signal).is_ready() {
-                self.session.handle_timeout(**now);
-            }
+        if is_signalled {
+            self.look_at_time(cx, now);
         }
-        self.park_polls(&mut polls, now);
+        self.park_poll(now);
         self.watch_poll(cx, now);
         self.tell_connection(cx);
         let _ = self.connection.poll_progress(cx);
@@ -138,12 +130,12 @@ impl<A: Acceptor> Driver<A> {
         self.tell_connection(cx);
         let told = !self.session.has_events();
         // What handlers have just sent leaves in this turn.
-        self.take_mailbox(&mut polls, now);
-        self.park_polls(&mut polls, now);
+        self.take_mailbox(now);
+        self.park_poll(now);
         self.answer_poll();
         // A poll that has just come is not watched yet.
         self.watch_poll(cx, now);
-        more |= self.write_socket(signal, now);
+        more |= self.write_socket(cx, now);
         self.tell_drained(cx);
         // A socket that has just come, or was left alone for a while, is not watched yet.
         more |= unread && self.socket.is_some();
@@ -155,7 +147,9 @@ impl<A: Acceptor> Driver<A> {
     }
 
     /// Takes frames from the socket, if the application keeps up.
-    fn read_socket(&mut self, cx: &mut Context<'_>, signal: &mut Context<'_>, now: &Now) -> bool {
+    fn read_socket(&mut self, cx: &mut Context<'_>, now: &Now) -> bool {
+        let waker = self.signal.waker(cx);
+        let signal = &mut Context::from_waker(&waker);
         for _ in 0..FRAMES_PER_TURN {
             if self.pause_reading(now) {
                 return false;
@@ -200,17 +194,17 @@ impl<A: Acceptor> Driver<A> {
         self.dismiss_failed_candidate();
     }
 
-    /// Takes what has come from outside; the polls are left to the caller.
+    /// Takes what has come from outside; a poll is left for [`park_poll`](Self::park_poll).
     #[inline]
-    fn take_mailbox(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: &Now) {
+    fn take_mailbox(&mut self, now: &Now) {
         if self.handle.mailbox().is_filled() {
             self.handle.mailbox().take(&mut self.items);
-            self.take_items(polls, now);
+            self.take_items(now);
         }
     }
 
     #[inline(never)]
-    fn take_items(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: &Now) {
+    fn take_items(&mut self, now: &Now) {
         while let Some(item) = self.items.pop_front() {
             match item {
                 Item::Send(message) => {
@@ -222,7 +216,7 @@ impl<A: Acceptor> Driver<A> {
                 }
                 Item::Close(reason) => self.session.close(reason, **now),
                 Item::Abort(reason) => self.session.abort(reason),
-                Item::Poll(reply) => polls.push_back(reply),
+                Item::Poll(reply) => self.take_poll(reply, now),
                 Item::PostOpen(open) => {
                     if self.session.closed().is_none() {
                         self.post_open = Some(open);
@@ -236,14 +230,26 @@ impl<A: Acceptor> Driver<A> {
         }
     }
 
-    #[inline]
-    fn park_polls(&mut self, polls: &mut Queue<oneshot::Sender<PollReply>>, now: &Now) {
-        while let Some(reply) = polls.pop_front() {
-            self.park_poll(reply, now);
+    fn take_poll(&mut self, reply: oneshot::Sender<PollReply>, now: &Now) {
+        self.park_poll(now);
+        if self.poll.is_some() {
+            self.park(reply, now);
+        } else {
+            self.poll = Some(reply);
+            self.poll_is_new = true;
         }
     }
 
-    fn park_poll(&mut self, reply: oneshot::Sender<PollReply>, now: &Now) {
+    #[inline]
+    fn park_poll(&mut self, now: &Now) {
+        if mem::take(&mut self.poll_is_new)
+            && let Some(reply) = self.poll.take()
+        {
+            self.park(reply, now);
+        }
+    }
+
+    fn park(&mut self, reply: oneshot::Sender<PollReply>, now: &Now) {
         match self.session.handle_lane(LaneChange::PollParked, **now) {
             Ok(()) => self.poll = Some(reply),
             Err(violation) => {
@@ -389,7 +395,15 @@ impl<A: Acceptor> Driver<A> {
         }
     }
 
+    #[inline]
     fn answer_poll(&mut self) {
+        if self.poll.is_some() {
+            self.answer_poll_if_due();
+        }
+    }
+
+    #[inline(never)]
+    fn answer_poll_if_due(&mut self) {
         let Some(items) = self.session.poll_body() else {
             return;
         };
@@ -405,10 +419,8 @@ impl<A: Acceptor> Driver<A> {
         compress |= !plain;
         self.draining = true;
         let body = payload::encode(items, self.handle.dialect(), self.jsonp.as_deref());
-        let delivered = match self.poll.take() {
-            Some(poll) => poll.send(PollReply::Body { body, compress }).is_ok(),
-            None => false,
-        };
+        let answer = PollReply::Body { body, compress };
+        let delivered = self.poll.take().is_some_and(|it| it.send(answer).is_ok());
         if !delivered {
             self.session
                 .handle_violation(Lane::Polling, Violation::PollAborted);
@@ -416,7 +428,7 @@ impl<A: Acceptor> Driver<A> {
     }
 
     /// Writes and flushes until the socket is full or nothing is left. `true` if there is more to do at once.
-    fn write_socket(&mut self, signal: &mut Context<'_>, now: &Now) -> bool {
+    fn write_socket(&mut self, cx: &mut Context<'_>, now: &Now) -> bool {
         self.dismiss_failed_candidate();
         let Some(socket) = &mut self.socket else {
             self.handle
@@ -442,7 +454,7 @@ impl<A: Acceptor> Driver<A> {
                 }
             }
             let full = !socket.has_room();
-            match socket.poll_flush(signal) {
+            match socket.poll_flush(cx) {
                 Poll::Ready(Ok(())) if full => continue,
                 Poll::Ready(result) => break result,
                 Poll::Pending => break Ok(()),
@@ -528,6 +540,17 @@ impl<A: Acceptor> Driver<A> {
         match &mut self.departure {
             Some(departure) => departure.poll_cut(cx),
             None => Poll::Pending,
+        }
+    }
+
+    /// The runtime's timer, and not the clock, says when: it fires after the runtime has looked at the
+    /// sockets, so that what came while another task held the thread has been read.
+    fn look_at_time(&mut self, cx: &mut Context<'_>, now: &Now) {
+        if self.session.poll_timeout().is_some_and(|due| due <= **now) {
+            self.alarm = None;
+            if self.poll_timeout(cx).is_ready() {
+                self.session.handle_timeout(**now);
+            }
         }
     }
 

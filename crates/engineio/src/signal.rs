@@ -22,12 +22,12 @@ struct Shared {
 
 impl Signal {
     /// Whether somebody has used the [waker](Self::waker) since this was last asked, it was
-    /// [set](Self::set), or the waker is new. Who is to use it next must be asked after this.
-    pub(crate) fn take(&self) -> bool {
+    /// [set](Self::set), or this is another task, for which whoever has a waker needs a new one. Who is
+    /// to use it next must be asked after this.
+    pub(crate) fn take(&mut self, cx: &Context<'_>) -> bool {
         // Who sets it wakes the task afterwards, which then sees it: a look is enough most times.
-        let is_set =
-            |it: &AtomicBool| it.load(Ordering::Relaxed) && it.swap(false, Ordering::Acquire);
-        self.0.as_ref().is_none_or(|shared| is_set(&shared.is_set))
+        let is_set = &self.shared(cx).is_set;
+        is_set.load(Ordering::Relaxed) && is_set.swap(false, Ordering::Acquire)
     }
 
     /// The next [`take`](Self::take) gives `true`. The task is not woken.
@@ -39,15 +39,21 @@ impl Signal {
 
     /// Wakes this task, and says so.
     pub(crate) fn waker(&mut self, cx: &Context<'_>) -> Waker {
-        let shared = match &mut self.0 {
-            Some(shared) if shared.task.will_wake(cx.waker()) => shared,
-            // Who has the waker of before, which may be another task's, does not tell this one.
-            none => none.insert(Arc::new(Shared {
+        Waker::from(self.shared(cx).clone())
+    }
+
+    /// Who has the waker of before, which may be another task's, does not tell this one.
+    #[inline]
+    fn shared(&mut self, cx: &Context<'_>) -> &Arc<Shared> {
+        if (self.0.as_ref()).is_some_and(|it| !it.task.will_wake(cx.waker())) {
+            self.0 = None;
+        }
+        self.0.get_or_insert_with(|| {
+            Arc::new(Shared {
                 is_set: AtomicBool::new(true),
                 task: cx.waker().clone(),
-            })),
-        };
-        Waker::from(shared.clone())
+            })
+        })
     }
 }
 
@@ -71,32 +77,35 @@ mod tests {
     fn only_its_own_waker_sets_it_and_wakes_the_task() {
         let (wakes, task) = Wakes::new();
         let mut signal = Signal::default();
-        let waker = signal.waker(&Context::from_waker(&task));
-        assert!(signal.take());
+        let cx = Context::from_waker(&task);
+        assert!(signal.take(&cx));
+        let waker = signal.waker(&cx);
         task.wake_by_ref();
-        assert!(!signal.take());
+        assert!(!signal.take(&cx));
         waker.wake_by_ref();
         waker.wake();
         assert_eq!(wakes.count(), 3);
-        assert!(signal.take());
-        assert!(!signal.take());
+        assert!(signal.take(&cx));
+        assert!(!signal.take(&cx));
         signal.set();
-        assert!(signal.take());
+        assert!(signal.take(&cx));
     }
 
     #[test]
     fn a_waker_for_another_task_is_new_and_sets_it() {
         let mut signal = Signal::default();
-        let before = signal.waker(&Context::from_waker(Waker::noop()));
-        assert!(signal.take());
+        let cx = Context::from_waker(Waker::noop());
+        assert!(signal.take(&cx));
+        let before = signal.waker(&cx);
         let (wakes, task) = Wakes::new();
         let cx = Context::from_waker(&task);
+        assert!(signal.take(&cx));
         let after = signal.waker(&cx);
-        assert!(signal.take());
         assert!(!after.will_wake(&before));
         assert!(after.will_wake(&signal.waker(&cx)));
+        assert!(!signal.take(&cx));
         after.wake();
         assert_eq!(wakes.count(), 1);
-        assert!(signal.take());
+        assert!(signal.take(&cx));
     }
 }

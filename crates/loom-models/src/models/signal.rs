@@ -70,15 +70,12 @@ impl Driver {
         block_on(poll_fn(|cx| {
             // Loom's does not know a clone of itself, and a signal would be new each time.
             let waker: &Waker = task.get_or_insert_with(|| Task(cx.waker().clone()).into());
-            let own = self.signal.waker(&Context::from_waker(waker));
-            let mut is_signalled = self.signal.take();
-            while is_signalled {
-                match self
-                    .socket
-                    .poll_read(self.read, &mut Context::from_waker(&own))
-                {
-                    Poll::Ready(come) => self.read = come,
-                    Poll::Pending => is_signalled = false,
+            let task = Context::from_waker(waker);
+            if self.signal.take(&task) {
+                let own = self.signal.waker(&task);
+                let mut own = Context::from_waker(&own);
+                while let Poll::Ready(come) = self.socket.poll_read(self.read, &mut own) {
+                    self.read = come;
                 }
             }
             match done(&self, waker) {

@@ -102,7 +102,11 @@ impl Inbound {
         let read = read.filled();
         if !read.is_empty() {
             // A little is mostly a whole frame.
-            let missing = if read.len() < LARGE { 0 } else { self.missing(read) };
+            let missing = if read.len() < LARGE {
+                0
+            } else {
+                self.missing(read)
+            };
             self.buffer = copy(read, read.len() + missing);
         }
         SCRATCH.set(bytes);
