@@ -546,11 +546,11 @@ impl<A: Acceptor> Driver<A> {
     /// The runtime's timer, and not the clock, says when: it fires after the runtime has looked at the
     /// sockets, so that what came while another task held the thread has been read.
     fn look_at_time(&mut self, cx: &mut Context<'_>, now: &Now) {
-        if self.session.poll_timeout().is_some_and(|due| due <= **now) {
-            self.alarm = None;
-            if self.poll_timeout(cx).is_ready() {
-                self.session.handle_timeout(**now);
-            }
+        if let Some(due) = self.session.poll_timeout()
+            && due <= **now
+            && self.set_alarm(due, cx).is_ready()
+        {
+            self.session.handle_timeout(**now);
         }
     }
 
@@ -564,14 +564,17 @@ impl<A: Acceptor> Driver<A> {
     }
 
     /// Has the task woken when the session wants to know the time. `Ready` if that is now.
+    #[inline]
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(due) = self.session.poll_timeout() else {
-            return Poll::Pending;
-        };
-        if self.alarm == Some(due) {
-            // Asked for already, by the same task.
-            return Poll::Pending;
+        match self.session.poll_timeout() {
+            // What was asked for already was asked by the same task.
+            Some(due) if self.alarm != Some(due) => self.set_alarm(due, cx),
+            _ => Poll::Pending,
         }
+    }
+
+    #[inline(never)]
+    fn set_alarm(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let waker = self.signal.waker(cx);
         let due_now = self.poll_deadline(due, &mut Context::from_waker(&waker));
         self.alarm = due_now.is_pending().then_some(due);
