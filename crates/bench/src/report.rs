@@ -150,8 +150,8 @@ fn memory(results: &Results) -> String {
     }
     table.under(
         "### Idle connections\n\nThe server's RSS after a few clients have come and gone; what each connection adds \
-         to it; the RSS when all have left. Three waves of clients come and go; at the end, how \
-         much larger the RSS is in the third one than in the first.",
+         to it; the RSS when all have left. Three waves of clients come and go, 100 of them \
+         at a time; at the end, how much larger the RSS is in the third one than in the first.",
     )
 }
 
