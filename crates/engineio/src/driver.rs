@@ -454,7 +454,13 @@ impl<A: Acceptor> Driver<A> {
                 }
             }
             let full = !socket.has_room();
-            match socket.poll_flush(cx) {
+            let mut flushed = socket.poll_flush(cx);
+            if flushed.is_pending() {
+                // Whatever the socket waits for, be it to read: it says that it was the socket.
+                let waker = self.signal.waker(cx);
+                flushed = socket.poll_flush(&mut Context::from_waker(&waker));
+            }
+            match flushed {
                 Poll::Ready(Ok(())) if full => continue,
                 Poll::Ready(result) => break result,
                 Poll::Pending => break Ok(()),
