@@ -24,7 +24,7 @@ pub(crate) struct Load {
     /// How many clients are connected, joined and wait for the start.
     ready: Cell<usize>,
     started: Cell<bool>,
-    /// How many of them, by their number, are to go.
+    /// The clients below this number are to go.
     dismissed: Cell<usize>,
     messages: Cell<u64>,
     /// Nanoseconds.

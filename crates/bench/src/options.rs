@@ -17,7 +17,7 @@ usage: crates/bench/run [OPTION]... [SCENARIO]...
 A SCENARIO is a name of the list, or what such names begin with. Without one: all.
 
   --quick            shorter intervals, fewer scenarios
-  --rounds N         how many rounds (3; with --quick 2)
+  --rounds N         how many rounds (2)
   --servers LIST     of floor,ours,oxide,node (all four)
   --server-core N    the core for the server (the last one)
   --load-core N      the core for the load generator (the one before)
@@ -85,7 +85,7 @@ impl Command {
         }
         Ok(Self::Run(Options {
             quick,
-            rounds: rounds.unwrap_or(if quick { 2 } else { 3 }).max(1),
+            rounds: rounds.unwrap_or(2).max(1),
             servers,
             scenarios: choose(&names, quick)?,
             server_core,

@@ -122,7 +122,7 @@ impl<A: Acceptor> Driver<A> {
         if is_signalled {
             self.look_at_time(cx, now);
         }
-        self.park_poll(now);
+        self.park_new_poll(now);
         self.watch_poll(cx, now);
         self.tell_connection(cx);
         let _ = self.connection.poll_progress(cx);
@@ -131,7 +131,7 @@ impl<A: Acceptor> Driver<A> {
         let told = !self.session.has_events();
         // What handlers have just sent leaves in this turn.
         self.take_mailbox(now);
-        self.park_poll(now);
+        self.park_new_poll(now);
         self.answer_poll();
         // A poll that has just come is not watched yet.
         self.watch_poll(cx, now);
@@ -194,7 +194,7 @@ impl<A: Acceptor> Driver<A> {
         self.dismiss_failed_candidate();
     }
 
-    /// Takes what has come from outside; a poll is left for [`park_poll`](Self::park_poll).
+    /// Takes what has come from outside; a poll is left for [`park_new_poll`](Self::park_new_poll).
     #[inline]
     fn take_mailbox(&mut self, now: &Now) {
         if self.handle.mailbox().is_filled() {
@@ -205,6 +205,7 @@ impl<A: Acceptor> Driver<A> {
 
     #[inline(never)]
     fn take_items(&mut self, now: &Now) {
+        let mut overlapping = Vec::new();
         while let Some(item) = self.items.pop_front() {
             match item {
                 Item::Send(message) => {
@@ -216,7 +217,11 @@ impl<A: Acceptor> Driver<A> {
                 }
                 Item::Close(reason) => self.session.close(reason, **now),
                 Item::Abort(reason) => self.session.abort(reason),
-                Item::Poll(reply) => self.take_poll(reply, now),
+                Item::Poll(reply) if self.poll.is_none() => {
+                    self.poll = Some(reply);
+                    self.poll_is_new = true;
+                }
+                Item::Poll(reply) => overlapping.push(reply),
                 Item::PostOpen(open) => {
                     if self.session.closed().is_none() {
                         self.post_open = Some(open);
@@ -228,20 +233,15 @@ impl<A: Acceptor> Driver<A> {
                 Item::Socket(socket) => self.attach(*socket, now),
             }
         }
-    }
-
-    fn take_poll(&mut self, reply: oneshot::Sender<PollReply>, now: &Now) {
-        self.park_poll(now);
-        if self.poll.is_some() {
+        // Each of them breaks a rule, and the session with it: what came with them comes first.
+        for reply in overlapping {
+            self.park_new_poll(now);
             self.park(reply, now);
-        } else {
-            self.poll = Some(reply);
-            self.poll_is_new = true;
         }
     }
 
     #[inline]
-    fn park_poll(&mut self, now: &Now) {
+    fn park_new_poll(&mut self, now: &Now) {
         if mem::take(&mut self.poll_is_new)
             && let Some(reply) = self.poll.take()
         {
@@ -454,12 +454,13 @@ impl<A: Acceptor> Driver<A> {
                 }
             }
             let full = !socket.has_room();
-            let mut flushed = socket.poll_flush(cx);
-            if flushed.is_pending() {
-                // Whatever the socket waits for, be it to read: it says that it was the socket.
+            let flushed = if socket.is_tcp() {
+                socket.poll_flush(cx)
+            } else {
+                // Others may take it for their next read, too.
                 let waker = self.signal.waker(cx);
-                flushed = socket.poll_flush(&mut Context::from_waker(&waker));
-            }
+                socket.poll_flush(&mut Context::from_waker(&waker))
+            };
             match flushed {
                 Poll::Ready(Ok(())) if full => continue,
                 Poll::Ready(result) => break result,

@@ -5,20 +5,23 @@ mod common;
 use std::{
     convert::Infallible,
     future::{Future, IntoFuture, Ready, ready},
+    io,
     net::SocketAddr,
+    pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use common::{App, PATH, Running, start};
-use engineio::{Config, Peer, Server};
+use engineio::{CloseReason, Config, Data, Peer, Server};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use testkit::{Open, Polling, Upgrade, Ws};
 use tokio::{
-    io::{copy_bidirectional, duplex},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, copy_bidirectional, duplex},
     net::TcpListener,
 };
 use tower_layer::Layer;
@@ -28,6 +31,14 @@ const URL: &str = "/engine.io/?EIO=4&transport=polling";
 
 /// The same server on a pipe, behind a port that only copies bytes.
 async fn on_a_pipe(server: Server<App>) -> SocketAddr {
+    on_streams(server, |pipe| pipe).await
+}
+
+/// The same on what is made of such a pipe.
+async fn on_streams<S>(server: Server<App>, stream: fn(DuplexStream) -> S) -> SocketAddr
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -35,8 +46,8 @@ async fn on_a_pipe(server: Server<App>) -> SocketAddr {
             let (mut tcp, _) = listener.accept().await.expect("a connection");
             let (mut outside, inside) = duplex(1000);
             tokio::spawn(async move { copy_bidirectional(&mut tcp, &mut outside).await });
-            let connection =
-                http1::Builder::new().serve_connection(TokioIo::new(inside), server.clone());
+            let inside = TokioIo::new(stream(inside));
+            let connection = http1::Builder::new().serve_connection(inside, server.clone());
             tokio::spawn(connection.with_upgrades());
         }
     });
@@ -65,6 +76,98 @@ async fn polling_and_websocket_need_no_tcp() {
     let handshake = running.seen(&open.sid).await.handshake;
     assert_eq!(handshake.remote_addr(), None);
     assert!(!handshake.secure());
+}
+
+/// A stream that has a look at what comes whenever it is flushed.
+struct LooksAhead {
+    pipe: DuplexStream,
+    seen: Vec<u8>,
+}
+
+impl AsyncRead for LooksAhead {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.seen.is_empty() {
+            return Pin::new(&mut self.pipe).poll_read(cx, buf);
+        }
+        let length = self.seen.len().min(buf.remaining());
+        self.seen
+            .drain(..length)
+            .for_each(|it| buf.put_slice(&[it]));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for LooksAhead {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.pipe).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [0; 100];
+        let mut buf = ReadBuf::new(&mut bytes);
+        if Pin::new(&mut self.pipe).poll_read(cx, &mut buf)?.is_ready() {
+            self.seen.extend_from_slice(buf.filled());
+            cx.waker().wake_by_ref();
+        }
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn what_a_stream_has_read_for_its_writer_is_not_overlooked() {
+    let running = start(Config::default()).await;
+    let ahead = |pipe| LooksAhead {
+        pipe,
+        seen: Vec::new(),
+    };
+    let addr = on_streams(running.server.clone(), ahead).await;
+    let mut ws = Ws::connect(addr, "/engine.io/?EIO=4&transport=websocket").await;
+    let open = Open::parse(ws.recv_text().await.as_bytes());
+    let handle = running.handle(&open.sid).await;
+    for number in 0..3 {
+        // The last thing that the driver does with the stream is to flush it.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        handle.send("pushed");
+        assert_eq!(ws.recv_text().await, "4pushed");
+        let text = format!("4{number}");
+        ws.text(&text).await;
+        assert_eq!(ws.recv_text().await, text);
+    }
+}
+
+#[tokio::test]
+async fn what_comes_together_with_overlapping_polls_comes_first() {
+    let running = start(Config::default()).await;
+    let response = running.server.handle(get(URL)).await;
+    let open = Open::parse(body(response).await.as_bytes());
+    let url = format!("{URL}&sid={}", open.sid);
+    let post = Request::post(&url).body(Full::from("4hello"));
+    let server = &running.server;
+    // The session has its turn when all three have been asked.
+    let (first, second, posted) = tokio::join!(
+        server.handle(get(&url)),
+        server.handle(get(&url)),
+        server.handle(post.expect("a request"))
+    );
+    assert_eq!(body(posted).await, "ok");
+    let messages = running.seen(&open.sid).await.messages;
+    assert_eq!(messages, [Data::from("hello")]);
+    assert_eq!(second.status(), StatusCode::BAD_REQUEST);
+    drop(first);
+    let reason = running.close_reason(&open.sid).await;
+    assert_eq!(reason, CloseReason::TransportError);
 }
 
 fn get(url: &str) -> Request<Full<Bytes>> {

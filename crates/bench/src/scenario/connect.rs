@@ -67,9 +67,9 @@ async fn stay(load: Rc<Load>) -> Result<()> {
 }
 
 /// Answers pings until it is time to go.
-pub(crate) async fn hold(ws: &mut Ws, is_time: impl Fn() -> bool) -> Result<()> {
-    while !is_time() {
-        if ws.readable_or(&is_time).await {
+pub(crate) async fn hold(ws: &mut Ws, leaves: impl Fn() -> bool) -> Result<()> {
+    while !leaves() {
+        if ws.readable_or(&leaves).await {
             ws.fill().await?;
             if let Some(frame) = ws.next()? {
                 bail!("{} for somebody silent", Shown(frame.payload));

@@ -307,6 +307,7 @@ fn look(servers: &mut [Server]) -> Result<Vec<Memory>> {
 /// Just below 1 MB, the largest message that the official server takes by default.
 const LARGE: usize = 999_000;
 
-/// For so many clients as leave together, and for all.
+/// For those of all servers that leave together.
 const LEAVE_TIME: Duration = Duration::from_secs(30);
+/// For all clients.
 const LARGE_TIME: Duration = Duration::from_secs(60);

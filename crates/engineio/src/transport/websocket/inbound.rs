@@ -102,7 +102,7 @@ impl Inbound {
         let read = read.filled();
         if !read.is_empty() {
             // A little is mostly a whole frame.
-            let missing = if read.len() < LARGE {
+            let missing = if read.len() < MAYBE_A_PART {
                 0
             } else {
                 self.missing(read)
@@ -284,7 +284,7 @@ const MIN_COPY: usize = 256;
 const BELIEF: usize = 3;
 
 /// From here on what has come may be the beginning of something that is worth one buffer from the start.
-const LARGE: usize = 2 * 1024;
+const MAYBE_A_PART: usize = 2 * 1024;
 
 /// How much is read at once. Of a larger message so much is copied, and the rest is read to its
 /// place.

@@ -133,6 +133,11 @@ impl WebSocket {
         self.owed_pongs >= MAX_PONGS
     }
 
+    /// Whether the stream is known to tell its reader and its writer apart.
+    pub(crate) fn is_tcp(&self) -> bool {
+        matches!(self.io, Io::Tcp(_))
+    }
+
     /// Whether all that was written has gone to the kernel.
     pub(crate) fn is_flushed(&self) -> bool {
         self.outbound.is_empty()
