@@ -39,9 +39,8 @@ pub(crate) struct Driver<A: Acceptor> {
     jsonp: Option<Box<str>>,
     /// The current transport, or the candidate of an upgrade.
     socket: Option<WebSocket>,
+    /// In the turn in which it has come, the session does not know it yet.
     poll: Option<oneshot::Sender<PollReply>>,
-    /// It has come in this turn, and the session does not know it yet.
-    poll_is_new: bool,
     /// Its receiver is told when the session ends while a POST is being read.
     post_open: Option<oneshot::Sender<()>>,
     /// Answers that wait until the application has caught up.
@@ -93,7 +92,6 @@ impl<A: Acceptor> Driver<A> {
             jsonp: parts.jsonp,
             socket: parts.socket,
             poll: None,
-            poll_is_new: false,
             post_open: None,
             posts: Vec::new(),
             items: Queue::default(),
@@ -217,10 +215,7 @@ impl<A: Acceptor> Driver<A> {
                 }
                 Item::Close(reason) => self.session.close(reason, **now),
                 Item::Abort(reason) => self.session.abort(reason),
-                Item::Poll(reply) if self.poll.is_none() => {
-                    self.poll = Some(reply);
-                    self.poll_is_new = true;
-                }
+                Item::Poll(reply) if self.poll.is_none() => self.poll = Some(reply),
                 Item::Poll(reply) => overlapping.push(reply),
                 Item::PostOpen(open) => {
                     if self.session.closed().is_none() {
@@ -242,7 +237,7 @@ impl<A: Acceptor> Driver<A> {
 
     #[inline]
     fn park_new_poll(&mut self, now: &Now) {
-        if mem::take(&mut self.poll_is_new)
+        if !self.session.poll_parked()
             && let Some(reply) = self.poll.take()
         {
             self.park(reply, now);
@@ -457,7 +452,7 @@ impl<A: Acceptor> Driver<A> {
             let flushed = if socket.is_tcp() {
                 socket.poll_flush(cx)
             } else {
-                // Others may take it for their next read, too.
+                // What wakes the writer of another stream may be meant for its reader.
                 let waker = self.signal.waker(cx);
                 socket.poll_flush(&mut Context::from_waker(&waker))
             };
